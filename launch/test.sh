@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# launch/test.sh
+#
+# Sets up, builds everything and runs all tests; then those that handle bytes and threads once more under
+# the address and undefined-behaviour sanitizers; then, where nvcc and NCCL's header are there, builds the
+# CUDA configuration. Ends with the summary of the main suite.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+case ${1:-} in
+  '') ;;
+  -h | --help) usage; exit 0 ;;
+  *) fail "unknown argument '$1'; launch/test.sh takes none" ;;
+esac
+cd "$root"
+failed=()
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+has_cuda() {
+  { command -v nvcc || [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; } >/dev/null && has_libtorch cuda &&
+    compgen -G "$cache/libtorch-$libtorch_version-cuda/lib/python3*/site-packages/nvidia/nccl/include/nccl.h" >/dev/null
+}
+main_suite() { ctest --test-dir build/release --output-on-failure | tee "$log"; }
+sanitized_suite() { ctest --test-dir build/asan-ubsan -L sanitize --output-on-failure; }
+
+launch/build.sh release all || exit
+step "all tests" main_suite || failed+=("all tests")
+launch/build.sh asan-ubsan sanitized_tests || failed+=("build for sanitizers")
+step "tests under sanitizers" sanitized_suite || failed+=("tests under sanitizers")
+if has_cuda; then
+  launch/build.sh cuda || failed+=("build for CUDA")
+else
+  say "== no CUDA build: nvcc or NCCL's header is missing (launch/setup.sh --cuda brings the header)"
+fi
+
+if [ ${#failed[@]} != 0 ]; then printf '== FAILED: %s\n' "${failed[@]}"; fi
+sed -n '/tests passed, /,$p' "$log"
+exit $((${#failed[@]} > 0))
