@@ -5,9 +5,9 @@
 
 namespace switchyard {
 
-/// Counter-based random numbers: every value is a pure function of its coordinates, so that no result
-/// depends on the number of ranks, threads or the order of evaluation.
-/// SplitMix64 (Steele, Lea, Flood 2014), chained over the coordinates.
+/// Counter-based random numbers: every value is a pure function of its coordinates, so that no
+/// result depends on the number of ranks, threads or the order of evaluation. SplitMix64 (Steele,
+/// Lea, Flood 2014), chained over the coordinates.
 constexpr uint64_t splitmix64(uint64_t x) {
   x += 0x9E3779B97F4A7C15ull;
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
@@ -36,13 +36,14 @@ constexpr double uniform(std::initializer_list<uint64_t> coordinates) {
   return to_uniform(hash(coordinates));
 }
 
-/// Standard normal by the inverse CDF in fp64; `u` in (0, 1). Wichura 1988, algorithm AS 241 (PPND16).
+/// Standard normal by the inverse CDF in fp64; `u` in (0, 1). Wichura 1988, algorithm AS 241
+/// (PPND16).
 double inverse_normal_cdf(double u);
 
 /// The second coordinate of every draw made during a run: hash({seed, stream, step, layer, token,
 /// element}).
 enum class RandomStream : uint64_t {
-  kWeights = 1,        ///< by parameter name and element
+  kWeights = 1,  ///< by parameter name and element
   kDataOrder = 2,
   kJitter = 3,         ///< element = hidden coordinate
   kSecondExpert = 4,   ///< element = 0

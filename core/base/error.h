@@ -10,14 +10,15 @@ namespace switchyard {
 /// Exit codes of the program (docs/errors.md). Library code never exits: it throws, main() maps.
 enum class ExitCode : int {
   kDone = 0,
-  kBadInput = 2,       ///< usage, config, data or checkpoint: missing, malformed, damaged
-  kNumericAbort = 3,   ///< NaN or infinity under `train.on_nan: abort`
-  kIoFailure = 4,      ///< a read or write that fails after work began
-  kInternal = 70,      ///< a broken invariant of ours
-  kTryAgain = 75,      ///< saved and stopped on request, or a hang was detected
+  kBadInput = 2,      ///< usage, config, data or checkpoint: missing, malformed, damaged
+  kNumericAbort = 3,  ///< NaN or infinity under `train.on_nan: abort`
+  kIoFailure = 4,     ///< a read or write that fails after work began
+  kInternal = 70,     ///< a broken invariant of ours
+  kTryAgain = 75,     ///< saved and stopped on request, or a hang was detected
 };
 
-/// Base of every error a user can meet. what() is the text after "error: ", it starts with "[area]".
+/// Base of every error a user can meet. what() is the text after "error: ", it starts with
+/// "[area]".
 class Error : public std::runtime_error {
  public:
   Error(ExitCode code, const std::string& text) : std::runtime_error(text), code_(code) {}
@@ -27,7 +28,8 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
-/// A config or command line that cannot be used: place, key, bad value, what is allowed, nearest key.
+/// A config or command line that cannot be used: place, key, bad value, what is allowed, nearest
+/// key.
 class ConfigError : public Error {
  public:
   explicit ConfigError(const std::string& text) : Error(ExitCode::kBadInput, "[config] " + text) {}
@@ -77,7 +79,8 @@ class InternalError : public Error {
 
 }  // namespace switchyard
 
-/// Throws InternalError unless `condition` holds; further arguments are an fmt format and its values.
+/// Throws InternalError unless `condition` holds; further arguments are an fmt format and its
+/// values.
 #define SWITCHYARD_CHECK(condition, ...)                                                       \
   do {                                                                                         \
     if (!(condition))                                                                          \

@@ -37,6 +37,11 @@ endif()
 add_library(switchyard_settings INTERFACE)
 target_include_directories(switchyard_settings INTERFACE $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>
   $<INSTALL_INTERFACE:include/switchyard>)
+# LibTorch carries the headers of another fmt; ours come first, so that they match the library.
+get_target_property(_fmt_include fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/include)
+file(CREATE_LINK ${_fmt_include}/fmt ${CMAKE_BINARY_DIR}/include/fmt SYMBOLIC)
+target_include_directories(switchyard_settings SYSTEM INTERFACE $<BUILD_INTERFACE:${CMAKE_BINARY_DIR}/include>)
 target_compile_features(switchyard_settings INTERFACE cxx_std_20)
 target_link_libraries(switchyard_settings INTERFACE LibTorch::torch OpenMP::OpenMP_CXX fmt::fmt
   nlohmann_json::nlohmann_json)
@@ -44,7 +49,8 @@ target_link_libraries(switchyard_settings INTERFACE LibTorch::torch OpenMP::Open
 # Private to this build: warnings and sanitizers.
 add_library(switchyard_warnings INTERFACE)
 target_compile_options(switchyard_warnings INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wnon-virtual-dtor;-Wno-missing-field-initializers>)
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wnon-virtual-dtor;-Wno-missing-field-initializers;
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-stringop-overflow>>)  # false alarms of GCC 12 inside fmt 9
 if(SWITCHYARD_WERROR)
   target_compile_options(switchyard_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
 endif()
