@@ -333,8 +333,10 @@ std::string Fields::word(const std::string& key) const {
 
 bool Fields::is_owned(const Field& field) const {
   if (field.owners.empty()) return true;
-  return std::find(field.owners.begin(), field.owners.end(), word(field.owner_key)) !=
-         field.owners.end();
+  const Field* choice = find(field.owner_key);
+  if (choice && !is_owned(*choice)) return false;
+  const std::string chosen = word(field.owner_key);
+  return std::find(field.owners.begin(), field.owners.end(), chosen) != field.owners.end();
 }
 
 Value Fields::present(const std::string& path) const {

@@ -181,6 +181,10 @@ class Applier {
                                    fields.word("type")));
       });
     if (fields.is_owned(*field)) return;
+    // The choice that owns the key may itself belong to another type: name that one.
+    for (const Field* choice = fields.find(field->owner_key); choice && !fields.is_owned(*choice);
+         choice = fields.find(field->owner_key))
+      field = choice;
     const std::string choice = join_path(parent(value.path), field->owner_key);
     problems_.collect(value.key_mark, [&] {
       value.fail_key(fmt::format("belongs to {} {}; here {} is {} ({})", field->owner_key,

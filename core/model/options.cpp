@@ -1,0 +1,70 @@
+#include "core/model/options.h"
+
+#include <fmt/format.h>
+
+#include "core/base/error.h"
+#include "core/config/fields.h"
+
+namespace switchyard {
+
+void describe(Fields& fields, ModelOptions& options) {
+  fields.integer("num_layers", options.num_layers, "Decoder layers.")
+      .at_least(1)
+      .also_called({"n_layer", "n_layers", "num_hidden_layers", "depth", "layers"});
+  fields.integer("hidden_dim", options.hidden_dim, "Width of the residual stream.")
+      .at_least(1)
+      .also_called({"hidden_size", "n_embd", "d_model", "dim", "embed_dim", "embedding_size",
+                    "model_dim", "width"});
+  fields.integer("num_heads", options.num_heads, "Query heads.")
+      .at_least(1)
+      .also_called({"n_head", "n_heads", "num_attention_heads", "nheads"});
+  fields.integer("num_kv_heads", options.num_kv_heads, "Key and value heads; divides num_heads.")
+      .at_least(1)
+      .also_called({"num_key_value_heads", "n_kv_heads", "n_kv_head", "num_query_groups"});
+  fields.integer("head_dim", options.head_dim, "Width of each head; even.")
+      .at_least(2)
+      .also_called({"kv_channels", "head_size", "d_head", "dim_head"});
+  fields
+      .integer("ffn_dim", options.ffn_dim,
+               "Width of the feed-forward part of layers without experts.")
+      .at_least(1)
+      .also_called({"intermediate_size", "ffn_hidden_size", "d_ff", "inter_dim", "mlp_dim",
+                    "n_inner", "ffn_hidden_dim"});
+  fields
+      .integer_or("vocab_size", options.vocab_size, "auto",
+                  "Tokens of the vocabulary; auto = the data's.")
+      .at_least(1)
+      .also_called({"padded_vocab_size", "n_vocab", "vocabulary_size"});
+  fields.integer("max_seq_len", options.max_seq_len, "Longest sequence.")
+      .at_least(1)
+      .also_called({"max_position_embeddings", "block_size", "n_positions", "n_ctx",
+                    "context_length", "max_sequence_length"});
+  fields.number("rope_theta", options.rope_theta, "Base of the rotary position embedding.")
+      .more_than(0)
+      .also_called({"rotary_base", "rope_base", "rotary_emb_base"});
+  fields.number("norm_eps", options.norm_eps, "ε of the RMS norms.")
+      .more_than(0)
+      .also_called({"rms_norm_eps", "layer_norm_eps", "layernorm_epsilon", "layer_norm_epsilon"});
+  fields.flag("tie_embeddings", options.tie_embeddings, "Use the embedding as the output head too.")
+      .also_called({"tie_word_embeddings", "weight_tying", "untie_embeddings_and_output_weights"});
+  fields
+      .choice("qk_norm", options.qk_norm, {"none", "head", "full"},
+              "RMS norm of queries and keys: none, one for each head, or one over all heads.")
+      .also_called({"qk_layernorm", "use_qk_norm"})
+      .also_spelled({{"true", "head"}, {"false", "none"}});
+  fields.number("init_std", options.init_std, "Standard deviation of the first weights.")
+      .at_least(0)
+      .also_called({"initializer_range", "init_method_std"});
+}
+
+void validate(const ModelOptions& options) {
+  if (options.num_heads % options.num_kv_heads != 0)
+    throw ConfigError(fmt::format("model.num_heads: {} is not a multiple of model.num_kv_heads: {}",
+                                  options.num_heads, options.num_kv_heads));
+  if (options.head_dim % 2 != 0)
+    throw ConfigError(fmt::format(
+        "model.head_dim: {} is odd; rotary embeddings turn pairs; allowed: an even integer",
+        options.head_dim));
+}
+
+}  // namespace switchyard

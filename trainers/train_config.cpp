@@ -1,0 +1,173 @@
+#include "trainers/train_config.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <numeric>
+
+#include "core/base/error.h"
+#include "core/config/fields.h"
+#include "core/config/forms.h"
+#include "core/config/layers.h"
+#include "core/config/sources.h"
+
+namespace switchyard {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Defaults that depend on other values.
+void fill_defaults(TrainConfig& config, const Origins& origins, const std::string& path) {
+  if (!origins.find("run.name")) config.run.name = fs::path(path).stem().string();
+  if (!origins.find("run.dir")) config.run.dir = (fs::path("runs") / config.run.name).string();
+  if (!origins.find("optim.min_lr"))
+    config.optim.min_lr = std::min(config.optim.min_lr, config.optim.lr);
+}
+
+void validate_run(const RunOptions& run) {
+  if (run.name.empty() || run.name.find('/') != std::string::npos || run.name[0] == '.')
+    throw ConfigError(fmt::format(
+        "run.name: `{}` cannot name a folder; allowed: a name without `/` or a leading point",
+        run.name));
+  if (run.dir.empty()) throw ConfigError("run.dir: is empty; allowed: a folder");
+}
+
+void validate_layers(const TrainConfig& config) {
+  const LayerPattern& layers = config.moe.layers;
+  for (const int64_t layer : layers.list)
+    if (layer >= config.model.num_layers)
+      throw ConfigError(
+          fmt::format("moe.layers: there is no layer {} in model.num_layers: {}, numbered from 0",
+                      layer, config.model.num_layers));
+  if (layers.kind != LayerPattern::Kind::kNone && config.num_moe_layers() == 0)
+    throw ConfigError(fmt::format(
+        "moe.layers: the pattern meets none of model.num_layers: {}; write none for a dense model",
+        config.model.num_layers));
+}
+
+void validate_sequences(const TrainConfig& config) {
+  const TrainOptions& train = config.train;
+  if (train.sequences_per_step % train.micro_sequences != 0)
+    throw ConfigError(
+        fmt::format("train.sequences_per_step: {} is not a multiple of train.micro_sequences: {}",
+                    train.sequences_per_step, train.micro_sequences));
+  if (config.sequence_length() > config.model.max_seq_len)
+    throw ConfigError(fmt::format("train.sequence_length: {} is above model.max_seq_len: {}",
+                                  config.sequence_length(), config.model.max_seq_len));
+}
+
+std::vector<std::string> unused_settings(const TrainConfig& config, const Origins& origins) {
+  std::vector<std::string> notes;
+  const auto note = [&](const std::string& path, const std::string& why) {
+    if (origins.find(path))
+      notes.push_back(fmt::format("{}: {} has no effect: {}", origins.text(path), path, why));
+  };
+  const int64_t moe_layers = config.num_moe_layers();
+  if (moe_layers == config.model.num_layers)
+    note("model.ffn_dim", "every layer has experts (moe.layers)");
+  if (moe_layers == 0)
+    for (const char* key :
+         {"moe.num_experts", "moe.top_k", "moe.expert_dim", "moe.shared_experts", "moe.router.type",
+          "moe.balance", "moe.bias.type", "moe.capacity.factor", "parallel.expert"})
+      note(key, "no layer has experts (moe.layers: none)");
+  const CapacityOptions& capacity = config.moe.capacity;
+  if (!capacity.factor && !capacity.eval_factor)
+    for (const char* key : {"order", "overflow", "scope", "min", "renormalize"})
+      note(std::string("moe.capacity.") + key, "no capacity is set (moe.capacity.factor: none)");
+  if (config.optim.schedule == "constant") note("optim.min_lr", "the schedule is constant");
+  return notes;
+}
+
+Value identity(TrainConfig config) {
+  const auto fields = Fields::bind(config);
+  Value all = fields->present();
+  std::erase_if(all.map, [](const auto& entry) {
+    return entry.first != "model" && entry.first != "moe" && entry.first != "data";
+  });
+  const auto keep = [&](const Value& value) { all.map.emplace_back(value.path, value); };
+  for (const auto& [key, value] : fields->present().map)
+    for (const auto& [name, child] : value.map)
+      if (child.path == "run.seed" || child.path == "optim.type" ||
+          child.path == "train.sequences_per_step" || child.path == "train.precision")
+        keep(child);
+  Value length = Value::of_integer(config.sequence_length());
+  length.path = "train.sequence_length";
+  keep(length);
+  return all;
+}
+
+}  // namespace
+
+int64_t TrainConfig::num_moe_layers() const {
+  int64_t count = 0;
+  for (int64_t layer = 0; layer < model.num_layers; ++layer) count += moe.layers.contains(layer);
+  return count;
+}
+
+void describe(Fields& fields, TrainConfig& config) {
+  fields.block("run", config.run, "Name, folder and machine of the run.");
+  fields.block("model", config.model, "The decoder.");
+  fields.block("moe", config.moe, "The mixture of experts.");
+  fields.block("parallel", config.parallel, "How ranks share the work.");
+  fields.block("data", config.data, "Where tokens come from.");
+  fields.block("optim", config.optim, "The optimizer and its schedule.");
+  fields.block("train", config.train, "The training loop.");
+  fields.block("eval", config.eval, "Evaluation during training.");
+  fields.block("checkpoint", config.checkpoint, "Checkpoints of the run.");
+  fields.block("log", config.log, "What is written while training.");
+}
+
+LoadedConfig load_config(const std::string& path, const std::vector<std::string>& overrides,
+                         const std::string& shipped_dir) {
+  LoadedConfig loaded;
+  TrainConfig& config = loaded.config;
+  const auto fields = Fields::bind(config);
+  for (const Value& layer : read_config_layers(path, shipped_dir))
+    apply_layer(*fields, layer, loaded.origins);
+  apply_layer(*fields, parse_overrides(overrides), loaded.origins);
+  fill_defaults(config, loaded.origins, path);
+  with_marks(loaded.origins, [&] {
+    validate_run(config.run);
+    validate(config.model);
+    validate(config.moe);
+    validate_layers(config);
+    validate(config.data);
+    validate(config.optim);
+    validate_sequences(config);
+  });
+  loaded.notes = unused_settings(config, loaded.origins);
+  return loaded;
+}
+
+int64_t expert_ranks(const TrainConfig& config, int64_t num_ranks) {
+  return config.parallel.expert.value_or(std::gcd(num_ranks, config.moe.num_experts));
+}
+
+void check_ranks(const LoadedConfig& loaded, int64_t num_ranks) {
+  const TrainConfig& config = loaded.config;
+  with_marks(loaded.origins, [&] {
+    if (config.train.micro_sequences < num_ranks)
+      throw ConfigError(fmt::format(
+          "train.micro_sequences: {} cannot be split over {} ranks; allowed: integer ≥ {}",
+          config.train.micro_sequences, num_ranks, num_ranks));
+    if (config.num_moe_layers() == 0) return;
+    const int64_t expert = expert_ranks(config, num_ranks);
+    if (num_ranks % expert != 0)
+      throw ConfigError(
+          fmt::format("parallel.expert: {} does not divide the {} ranks", expert, num_ranks));
+    if (expert > config.moe.num_experts)
+      throw ConfigError(fmt::format("parallel.expert: {} is above moe.num_experts: {}", expert,
+                                    config.moe.num_experts));
+  });
+}
+
+std::string resolved_yaml(const LoadedConfig& loaded) {
+  TrainConfig config = loaded.config;
+  return resolved_yaml(*Fields::bind(config), loaded.origins);
+}
+
+std::string resume_differences(const TrainConfig& saved, const TrainConfig& now) {
+  return diff(identity(saved), identity(now));
+}
+
+}  // namespace switchyard
