@@ -1,0 +1,47 @@
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+
+#include <cstdint>
+#include <string>
+
+#include "core/kernels/rotary.h"
+
+namespace switchyard {
+
+struct AttentionOptions {
+  int64_t hidden_dim = 128;
+  int64_t num_heads = 4;
+  int64_t num_kv_heads = 4;  ///< divides num_heads; query heads share them in consecutive groups
+  int64_t head_dim = 32;
+  int64_t max_seq_len = 128;
+  double rope_theta = 10000.0;
+  bool rope_interleaved = false;
+  std::string qk_norm =
+      "none";  ///< none | head (one weight per head coordinate) | full (all heads)
+  double norm_eps = 1e-5;
+};
+
+/// Causal self-attention with grouped queries (Ainslie et al. 2023) and rotary positions 0..L−1; no
+/// biases. Computed in x's type. Parameters `q_proj` [H·C, D], `k_proj` and `v_proj` [G·C, D],
+/// `o_proj` [D, H·C], zero until the owner fills them, and with qk_norm `q_norm`, `k_norm`, ones.
+class AttentionImpl : public torch::nn::Module {
+ public:
+  explicit AttentionImpl(AttentionOptions options);
+  /// L is at most max_seq_len.
+  at::Tensor forward(const at::Tensor& x_BLD);
+
+  at::Tensor q_proj, k_proj, v_proj, o_proj, q_norm, k_norm;
+
+ private:
+  const RotaryTables& tables_for(const at::Tensor& x);
+  at::Tensor heads(const at::Tensor& x_BLD, const at::Tensor& projection, int64_t num_heads) const;
+  at::Tensor normed(const at::Tensor& x_BLHC, const at::Tensor& weight) const;
+
+  AttentionOptions options_;
+  RotaryTables tables_;
+};
+TORCH_MODULE(Attention);
+
+}  // namespace switchyard
