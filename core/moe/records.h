@@ -18,13 +18,13 @@ namespace switchyard {
 /// forward pass; RoutingContext{} describes one process in evaluation.
 struct RoutingContext {
   uint64_t seed = 0;
-  int64_t step = 0;               ///< optimizer steps done before this one
-  int64_t layer = 0;              ///< number of the decoder layer
-  int64_t first_token = 0;        ///< this rank's first token within the step: sequence × L
-  int64_t sequence_length = 0;    ///< L; 0 = all tokens are one sequence
-  at::Tensor token_ids_T;         ///< int64; only hash routers need it
+  int64_t step = 0;                      ///< optimizer steps done before this one
+  int64_t layer = 0;                     ///< number of the decoder layer
+  int64_t first_token = 0;               ///< this rank's first token within the step: sequence × L
+  int64_t sequence_length = 0;           ///< L; 0 = all tokens are one sequence
+  at::Tensor token_ids_T;                ///< int64; only hash routers need it
   Communicator* communicator = nullptr;  ///< all ranks that share the batch; nullptr = alone
-  bool training = false;          ///< random choices, `factor` rather than `eval_factor`
+  bool training = false;                 ///< random choices, `factor` rather than `eval_factor`
 
   int64_t num_sequences(int64_t num_tokens) const {
     return sequence_length > 0 ? num_tokens / sequence_length : (num_tokens > 0 ? 1 : 0);
@@ -36,11 +36,11 @@ struct RoutingDecision {
   at::Tensor expert_ids_TK;  ///< int64, by falling score (choice order), −1 = none
   at::Tensor weights_TK;     ///< combine weights, differentiable; before capacity
   at::Tensor kept_TK;        ///< bool; false where −1 or refused by the capacity policy
-  at::Tensor slot_TK;        ///< int64, place in the expert's queue, −1 if refused; undefined if dropless
-  at::Tensor logits_TE;      ///< differentiable; undefined for routers without scores
-  at::Tensor scores_TE;      ///< s of semantics section 1, differentiable
-  at::Tensor probs_TE;       ///< p: s normalised over the experts, differentiable
-  at::Tensor counts_E;       ///< int64, assignments selected by this rank's tokens, before drops
+  at::Tensor slot_TK;  ///< int64, place in the expert's queue, −1 if refused; undefined if dropless
+  at::Tensor logits_TE;  ///< differentiable; undefined for routers without scores
+  at::Tensor scores_TE;  ///< s of semantics section 1, differentiable
+  at::Tensor probs_TE;   ///< p: s normalised over the experts, differentiable
+  at::Tensor counts_E;   ///< int64, assignments selected by this rank's tokens, before drops
 };
 
 /// The tokens that this rank's experts serve, after the exchange.
@@ -48,7 +48,8 @@ struct Dispatched {
   at::Tensor x_UD;          ///< unique tokens, in global order
   at::Tensor row_token_R;   ///< int64, row of x_UD; rows are sorted by (expert, global token)
   at::Tensor row_weight_R;  ///< combine weight of each row, differentiable
-  std::vector<int64_t> offsets_e;  ///< e + 1 entries: rows [offsets[i], offsets[i+1]) go to expert i
+  std::vector<int64_t>
+      offsets_e;  ///< e + 1 entries: rows [offsets[i], offsets[i+1]) go to expert i
 };
 
 }  // namespace switchyard

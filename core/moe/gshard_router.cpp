@@ -1,0 +1,51 @@
+#include "core/moe/gshard_router.h"
+
+#include "core/base/counter_rng.h"
+#include "core/kernels/counter_uniform.h"
+#include "core/kernels/select.h"
+#include "core/moe/random.h"
+
+namespace switchyard {
+namespace {
+
+class GShardRouter final : public Router {
+ public:
+  explicit GShardRouter(int64_t num_experts) : num_experts_(num_experts) {}
+
+  RoutingDecision decide(const at::Tensor& logits_TE, const at::Tensor& bias_E,
+                         const RoutingContext& context) const override {
+    RoutingDecision decision;
+    decision.logits_TE = logits_TE;
+    decision.scores_TE = at::softmax(logits_TE, -1);
+    decision.probs_TE = decision.scores_TE;
+    at::Tensor keys_TE = decision.scores_TE.detach();
+    if (bias_E.defined()) keys_TE = keys_TE + bias_E.to(keys_TE.dtype());
+    decision.expert_ids_TK = select_top_k(keys_TE, 2);
+    const at::Tensor gates_TK = decision.scores_TE.gather(1, decision.expert_ids_TK);
+    decision.weights_TK = gates_TK / gates_TK.sum(-1, true);
+    if (context.training) drop_unlikely_second(decision, context);
+    decision.counts_E = count_experts(decision.expert_ids_TK, num_experts_);
+    return decision;
+  }
+
+ private:
+  static void drop_unlikely_second(RoutingDecision& decision, const RoutingContext& context) {
+    const at::Tensor second_T1 = decision.weights_TK.detach().narrow(1, 1, 1);
+    const at::Tensor u_T1 =
+        draw(context, RandomStream::kSecondExpert, second_T1.size(0), 1, second_T1.options());
+    const at::Tensor refused_T1 = (second_T1 * 2).le(u_T1);
+    const at::Tensor refused_TK = at::cat({at::zeros_like(refused_T1), refused_T1}, 1);
+    decision.expert_ids_TK = decision.expert_ids_TK.masked_fill(refused_TK, -1);
+    decision.weights_TK = decision.weights_TK.masked_fill(refused_TK, 0);
+  }
+
+  int64_t num_experts_;
+};
+
+}  // namespace
+
+std::unique_ptr<Router> make_gshard_router(int64_t num_experts) {
+  return std::make_unique<GShardRouter>(num_experts);
+}
+
+}  // namespace switchyard

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <memory>
+
+#include "core/moe/router.h"
+
+namespace switchyard {
+
+/// Top-2 with a random second expert (Lepikhin 2021, algorithm 1): weights g/(g₁+g₂); in training
+/// the second is selected iff 2·g₂ > U, with U from stream 4. A refused second takes no slot and is
+/// not counted; the first keeps its g₁.
+std::unique_ptr<Router> make_gshard_router(int64_t num_experts);
+
+}  // namespace switchyard

@@ -1,0 +1,84 @@
+#include "core/moe/moe_layer.h"
+
+#include <cmath>
+
+#include "core/moe/bias.h"
+#include "core/moe/capacity.h"
+#include "core/moe/random.h"
+#include "core/nn/init.h"
+
+namespace switchyard {
+
+MoELayerImpl::MoELayerImpl(MoELayerOptions options)
+    : options_(std::move(options)),
+      router_(make_router(options_.moe)),
+      dispatcher_(options_.dispatcher ? options_.dispatcher
+                                      : make_local_dispatcher(options_.moe.num_experts)) {
+  const MoEOptions& moe = options_.moe;
+  const int64_t D = options_.hidden_dim;
+  router_ED = register_parameter("router", torch::zeros({moe.num_experts, D}));
+  if (moe.bias.type != "none")
+    router_bias_E = register_buffer("router_bias", torch::zeros({moe.num_experts}));
+  experts = register_module("experts", ExpertBank(D, moe.expert_dim, dispatcher_->local_experts()));
+  if (moe.shared_experts > 0) {
+    const int64_t width = moe.shared_dim.value_or(moe.expert_dim * moe.shared_experts);
+    shared = register_module("shared", FeedForward(D, width));
+  }
+  initialize();
+}
+
+void MoELayerImpl::initialize() {
+  torch::NoGradGuard no_grad;
+  const std::string& name = options_.name;
+  const double std = options_.moe.router.init.value_or(options_.init_std);
+  const auto init_router =
+      options_.moe.router.type == "switch" ? init_truncated_normal : init_normal;
+  init_router(router_ED, options_.seed, name + ".router", std);
+  experts->initialize(options_.seed, name + ".experts", options_.init_std);
+  if (shared) {
+    init_normal(shared->gate_up, options_.seed, name + ".shared.gate_up", options_.init_std);
+    init_normal(shared->down, options_.seed, name + ".shared.down", options_.init_std);
+  }
+}
+
+at::Tensor MoELayerImpl::logits(const at::Tensor& x_TD, const RoutingContext& context) const {
+  at::Tensor input_TD = x_TD.to(router_ED.dtype());
+  const double jitter = options_.moe.router.jitter;
+  if (context.training && jitter > 0) {
+    const at::Tensor u_TD =
+        draw(context, RandomStream::kJitter, x_TD.size(0), x_TD.size(1), input_TD.options());
+    input_TD = input_TD * (u_TD * (2 * jitter) + (1 - jitter));
+  }
+  return at::mm(input_TD, router_ED.t());
+}
+
+at::Tensor MoELayerImpl::forward(const at::Tensor& x_TD) {
+  RoutingContext context;
+  context.training = is_training();
+  return forward(x_TD, context).y_TD;
+}
+
+MoEOutput MoELayerImpl::forward(const at::Tensor& x_TD, const RoutingContext& context) {
+  MoEOutput output;
+  RoutingDecision& decision = output.decision;
+  decision = router_->decide(logits(x_TD, context), router_bias_E, context);
+  apply_capacity(options_.moe.capacity, options_.moe, context, decision);
+  if (options_.moe.router.scale != 1.0)
+    decision.weights_TK = decision.weights_TK * options_.moe.router.scale;
+
+  auto handle = dispatcher_->dispatch(x_TD, decision);
+  const at::Tensor shared_TD = shared ? shared->forward(x_TD) : at::Tensor();
+  const at::Tensor y_UD = experts->forward(handle->received());
+  output.y_TD = handle->combine(y_UD);
+  if (shared) output.y_TD = output.y_TD + shared_TD;
+
+  for (const auto& term : options_.terms)
+    output.terms.push_back(term->sequence_sums(decision, context));
+  return output;
+}
+
+void MoELayerImpl::update_router_bias(const at::Tensor& counts_E) {
+  if (router_bias_E.defined()) update_bias(options_.moe.bias, counts_E, router_bias_E);
+}
+
+}  // namespace switchyard

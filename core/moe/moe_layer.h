@@ -1,0 +1,68 @@
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/moe/balance_term.h"
+#include "core/moe/expert_bank.h"
+#include "core/moe/options.h"
+#include "core/moe/records.h"
+#include "core/moe/router.h"
+#include "core/moe/token_dispatcher.h"
+#include "core/nn/feed_forward.h"
+
+namespace switchyard {
+
+/// What an MoE layer is made of. `dispatcher` and `terms` come from outside; without them the layer
+/// lives in one process and returns no balance terms.
+struct MoELayerOptions {
+  int64_t hidden_dim = 0;
+  MoEOptions moe;
+  double init_std = 0.02;
+  uint64_t seed = 1;
+  std::string name = "moe";  ///< prefix of its parameters' global names
+  std::shared_ptr<TokenDispatcher> dispatcher;
+  BalanceTerms terms;
+};
+
+/// router → capacity → dispatch → experts → combine, with shared experts running while the tokens
+/// travel. Parameters: `router` [E, D] (at least fp32), `experts.gate_up`, `experts.down`,
+/// `shared.gate_up`, `shared.down`; buffer `router_bias` [E] when `moe.bias` is used.
+class MoELayerImpl : public torch::nn::Module {
+ public:
+  explicit MoELayerImpl(MoELayerOptions options);
+
+  /// One process, outside a trainer: in training mode capacity `factor` and random choices apply,
+  /// in eval mode neither. All tokens count as one sequence.
+  at::Tensor forward(const at::Tensor& x_TD);
+  /// Collective over the dispatcher's group and over context.communicator; so is its backward.
+  MoEOutput forward(const at::Tensor& x_TD, const RoutingContext& context);
+
+  /// After an applied optimizer step: moves the selection bias by the step's counts over all ranks.
+  void update_router_bias(const at::Tensor& counts_E);
+
+  /// Refills all parameters; constructors call it.
+  void initialize();
+
+  const MoELayerOptions& options() const { return options_; }
+  /// Global numbers of the experts held here, in slot order.
+  const std::vector<int64_t>& local_experts() const { return experts->experts(); }
+
+  at::Tensor router_ED, router_bias_E;
+  ExpertBank experts{nullptr};
+  FeedForward shared{nullptr};
+
+ private:
+  at::Tensor logits(const at::Tensor& x_TD, const RoutingContext& context) const;
+
+  MoELayerOptions options_;
+  std::unique_ptr<Router> router_;
+  std::shared_ptr<TokenDispatcher> dispatcher_;
+};
+TORCH_MODULE(MoELayer);
+
+}  // namespace switchyard

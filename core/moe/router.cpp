@@ -1,0 +1,48 @@
+#include "core/moe/router.h"
+
+#include "core/base/error.h"
+#include "core/moe/gshard_router.h"
+#include "core/moe/top_k_router.h"
+
+namespace switchyard {
+
+std::unique_ptr<Router> make_router(const MoEOptions& options) {
+  using Score = TopKRule::Score;
+  using Weights = TopKRule::Weights;
+  using Groups = TopKRule::Groups;
+  const RouterOptions& router = options.router;
+  TopKRule rule;
+  rule.num_experts = options.num_experts;
+  rule.top_k = options.top_k;
+  rule.num_groups = router.groups;
+  rule.kept_groups = router.kept_groups;
+  if (router.type == "switch" || router.type == "deepseek_moe") {
+    rule.weights = Weights::kScore;
+  } else if (router.type == "mixtral") {
+    rule.weights = Weights::kSoftmaxOfKept;
+  } else if (router.type == "deepseek_v3") {
+    rule.score = Score::kSigmoid;
+    rule.groups = Groups::kTopTwoSum;
+    rule.weights = Weights::kNormalized;
+  } else if (router.type == "top_k") {
+    if (router.score == "sigmoid") rule.score = Score::kSigmoid;
+    if (router.score == "sqrtsoftplus") rule.score = Score::kSqrtSoftplus;
+    rule.groups = rule.score == Score::kSoftmax ? Groups::kMax : Groups::kTopTwoSum;
+    const bool normalize = router.normalize.value_or(options.top_k > 1);
+    rule.weights = normalize ? Weights::kNormalized : Weights::kScore;
+  } else if (router.type == "gshard") {
+    return make_gshard_router(options.num_experts);
+  } else {
+    throw ConfigError(fmt::format("moe.router.type: {} is not a router", router.type));
+  }
+  return make_top_k_router(rule);
+}
+
+at::Tensor count_experts(const at::Tensor& expert_ids, int64_t num_experts) {
+  const at::Tensor shifted = expert_ids.reshape({-1}) + 1;  // −1 falls into cell 0
+  at::Tensor cells = at::zeros({num_experts + 1}, shifted.options());
+  cells.scatter_add_(0, shifted, at::ones_like(shifted));
+  return cells.narrow(0, 1, num_experts).contiguous();
+}
+
+}  // namespace switchyard

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "core/moe/options.h"
+#include "core/moe/records.h"
+
+namespace switchyard {
+
+/// Scores and selection: turns router logits into a decision. Holds no parameters and no state, so
+/// the same object serves a model's layer and recorded logits.
+class Router {
+ public:
+  virtual ~Router() = default;
+  /// logits_TE in fp32 or fp64; bias_E is added to the scores for selection only (undefined =
+  /// none). Fills every field of the decision but kept_TK and slot_TK. The weights are those before
+  /// `moe.router.scale`. Ties go to the lower expert. Local: no communication.
+  virtual RoutingDecision decide(const at::Tensor& logits_TE, const at::Tensor& bias_E,
+                                 const RoutingContext& context) const = 0;
+};
+
+/// The router that `options.router.type` names. Throws ConfigError for an unknown name.
+///   switch        softmax, top-1, weight s                      Fedus 2022, section 2.1
+///   gshard        softmax, top-2, random second expert          Lepikhin 2021, algorithm 1
+///   mixtral       softmax over the k kept logits                Jiang 2024, section 2.1
+///   top_k         softmax, sigmoid or sqrtsoftplus scores       OLMoE (Muennighoff 2024),
+///   Qwen3-MoE deepseek_moe  softmax, top-k, weights not renormalised      Dai 2024, equations 3 to
+///   5 deepseek_v3   sigmoid, group-limited, bias for selection    DeepSeek-V3 2024, equations 12
+///   to 16
+std::unique_ptr<Router> make_router(const MoEOptions& options);
+
+/// Counts of the experts in `expert_ids` (any shape, −1 ignored): counts_E, int64.
+at::Tensor count_experts(const at::Tensor& expert_ids, int64_t num_experts);
+
+}  // namespace switchyard

@@ -1,0 +1,77 @@
+#include "core/moe/top_k_router.h"
+
+#include <limits>
+
+#include "core/kernels/select.h"
+
+namespace switchyard {
+namespace {
+
+constexpr double kTiny = 1e-20;
+
+class TopKRouter final : public Router {
+ public:
+  explicit TopKRouter(const TopKRule& rule) : rule_(rule) {}
+
+  RoutingDecision decide(const at::Tensor& logits_TE, const at::Tensor& bias_E,
+                         const RoutingContext&) const override {
+    RoutingDecision decision;
+    decision.logits_TE = logits_TE;
+    decision.scores_TE = scores(logits_TE);
+    decision.probs_TE = rule_.score == TopKRule::Score::kSoftmax
+                            ? decision.scores_TE
+                            : decision.scores_TE / (decision.scores_TE.sum(-1, true) + kTiny);
+    at::Tensor keys_TE = decision.scores_TE.detach();
+    if (bias_E.defined()) keys_TE = keys_TE + bias_E.to(keys_TE.dtype());
+    if (rule_.kept_groups < rule_.num_groups) keys_TE = limit_to_groups(keys_TE, rule_);
+    decision.expert_ids_TK = select_top_k(keys_TE, rule_.top_k);
+    decision.weights_TK = weights(decision);
+    decision.counts_E = count_experts(decision.expert_ids_TK, rule_.num_experts);
+    return decision;
+  }
+
+ private:
+  at::Tensor scores(const at::Tensor& logits_TE) const {
+    switch (rule_.score) {
+      case TopKRule::Score::kSigmoid:
+        return at::sigmoid(logits_TE);
+      case TopKRule::Score::kSqrtSoftplus:
+        return at::sqrt(at::softplus(logits_TE));
+      default:
+        return at::softmax(logits_TE, -1);
+    }
+  }
+
+  at::Tensor weights(const RoutingDecision& decision) const {
+    const at::Tensor& ids_TK = decision.expert_ids_TK;
+    if (rule_.weights == TopKRule::Weights::kSoftmaxOfKept)
+      return at::softmax(decision.logits_TE.gather(1, ids_TK), -1);
+    const at::Tensor kept_TK = decision.scores_TE.gather(1, ids_TK);
+    if (rule_.weights == TopKRule::Weights::kScore) return kept_TK;
+    return kept_TK / (kept_TK.sum(-1, true) + kTiny);
+  }
+
+  TopKRule rule_;
+};
+
+}  // namespace
+
+at::Tensor limit_to_groups(const at::Tensor& keys_TE, const TopKRule& rule) {
+  const int64_t T = keys_TE.size(0);
+  const int64_t group_size = rule.num_experts / rule.num_groups;
+  const at::Tensor keys_TGM = keys_TE.reshape({T, rule.num_groups, group_size});
+  const at::Tensor group_scores_TG = rule.groups == TopKRule::Groups::kMax || group_size == 1
+                                         ? keys_TGM.amax(-1)
+                                         : std::get<0>(at::topk(keys_TGM, 2, -1)).sum(-1);
+  const at::Tensor kept_TM = select_top_k(group_scores_TG, rule.kept_groups);
+  at::Tensor outside_TG = at::ones({T, rule.num_groups}, keys_TE.options().dtype(at::kBool));
+  outside_TG.scatter_(1, kept_TM, false);
+  return keys_TGM.masked_fill(outside_TG.unsqueeze(-1), -std::numeric_limits<double>::infinity())
+      .reshape(keys_TE.sizes());
+}
+
+std::unique_ptr<Router> make_top_k_router(const TopKRule& rule) {
+  return std::make_unique<TopKRouter>(rule);
+}
+
+}  // namespace switchyard
