@@ -25,8 +25,13 @@ find_package_handle_standard_args(LibTorch
   REASON_FAILURE_MESSAGE "Run launch/setup.sh, or pass -DSWITCHYARD_LIBTORCH=<folder with include/ and lib/>.")
 
 if(LibTorch_FOUND AND NOT TARGET LibTorch::torch)
-  file(STRINGS ${LibTorch_ROOT}/include/torch/headeronly/version.h _version REGEX "define TORCH_VERSION ")
-  string(REGEX REPLACE ".*\"(.*)\".*" "\\1" LibTorch_VERSION "${_version}")
+  set(_parts)
+  foreach(_part MAJOR MINOR PATCH)
+    file(STRINGS ${LibTorch_ROOT}/include/torch/headeronly/version.h _line REGEX "define TORCH_VERSION_${_part} ")
+    string(REGEX REPLACE ".* ([0-9]+)$" "\\1" _line "${_line}")
+    list(APPEND _parts "${_line}")
+  endforeach()
+  string(REPLACE ";" "." LibTorch_VERSION "${_parts}")
   add_library(LibTorch::torch INTERFACE IMPORTED)
   set_target_properties(LibTorch::torch PROPERTIES
     INTERFACE_INCLUDE_DIRECTORIES "${LibTorch_ROOT}/include;${LibTorch_ROOT}/include/torch/csrc/api/include"

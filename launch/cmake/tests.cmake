@@ -5,6 +5,8 @@ target_link_libraries(test_main PUBLIC Catch2::Catch2 switchyard_settings PRIVAT
 target_compile_definitions(test_main PUBLIC
   SWITCHYARD_SOURCE_DIR="${CMAKE_SOURCE_DIR}" SWITCHYARD_BINARY="${CMAKE_BINARY_DIR}/switchyard")
 
+add_custom_target(sanitized_tests)  # what launch/test.sh builds a second time, under sanitizers
+
 # switchyard_test(core/moe LIBS core/moe [TORCH] [LABELS ...]): LIBS are the folders under test.
 function(switchyard_test folder)
   cmake_parse_arguments(arg "TORCH" "" "LIBS;LABELS" ${ARGN})
@@ -21,9 +23,15 @@ function(switchyard_test folder)
   endforeach()
   if(arg_TORCH)
     target_precompile_headers(test_${name} REUSE_FROM switchyard_pch)
+    # The precompiled header is made with -fPIC; CMake would give a program -fPIE.
+    set_target_properties(test_${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+    target_compile_options(test_${name} PRIVATE -fPIC)
   endif()
   add_test(NAME ${folder} COMMAND test_${name} WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
   set_tests_properties(${folder} PROPERTIES TIMEOUT 900 LABELS "${arg_LABELS}")
+  if("sanitize" IN_LIST arg_LABELS)
+    add_dependencies(sanitized_tests test_${name})
+  endif()
 endfunction()
 
 switchyard_test(core/base       LIBS core/base LABELS sanitize)
@@ -36,8 +44,9 @@ switchyard_test(core/optim      LIBS core/optim TORCH)
 switchyard_test(core/moe        LIBS core/moe parallel/comm TORCH)
 switchyard_test(core/loss       LIBS core/loss parallel/comm TORCH)
 switchyard_test(core/metrics    LIBS core/metrics)
-switchyard_test(core/model      LIBS core/model TORCH)
+switchyard_test(core/model      LIBS core/model core/loss TORCH)
 switchyard_test(parallel/comm       LIBS parallel/comm LABELS sanitize)
+target_sources(test_parallel_comm PRIVATE ${CMAKE_SOURCE_DIR}/tests/parallel/comm/conformance.cpp)
 switchyard_test(parallel/mesh       LIBS parallel/mesh)
 switchyard_test(parallel/expert     LIBS parallel/expert TORCH)
 switchyard_test(parallel/data       LIBS parallel/data TORCH)
@@ -45,3 +54,9 @@ switchyard_test(parallel/checkpoint LIBS parallel/checkpoint LABELS sanitize)
 switchyard_test(trainers            LIBS trainers TORCH)
 switchyard_test(end_to_end          LIBS core/base)
 switchyard_test(style               LIBS core/base)
+include(style)
+
+if(NOT SWITCHYARD_SANITIZE)
+  add_test(NAME consumer COMMAND ${CMAKE_SOURCE_DIR}/tests/consumer/check.sh ${CMAKE_BINARY_DIR})
+  set_tests_properties(consumer PROPERTIES TIMEOUT 900)
+endif()
