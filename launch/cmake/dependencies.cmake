@@ -6,6 +6,7 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()
+set(CMAKE_SKIP_RPATH ON)  # LibTorch's target brings its own
 set(CMAKE_CXX_FLAGS_RELEASE "-O3")
 set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1")
 
@@ -37,11 +38,8 @@ endif()
 add_library(switchyard_settings INTERFACE)
 target_include_directories(switchyard_settings INTERFACE $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>
   $<INSTALL_INTERFACE:include/switchyard>)
-# LibTorch carries the headers of another fmt; ours come first, so that they match the library.
-get_target_property(_fmt_include fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
-file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/include)
-file(CREATE_LINK ${_fmt_include}/fmt ${CMAKE_BINARY_DIR}/include/fmt SYMBOLIC)
-target_include_directories(switchyard_settings SYSTEM INTERFACE $<BUILD_INTERFACE:${CMAKE_BINARY_DIR}/include>)
+include(FmtFirst)
+switchyard_fmt_first(switchyard_settings)
 target_compile_features(switchyard_settings INTERFACE cxx_std_20)
 target_link_libraries(switchyard_settings INTERFACE LibTorch::torch OpenMP::OpenMP_CXX fmt::fmt
   nlohmann_json::nlohmann_json)
