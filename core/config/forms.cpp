@@ -178,6 +178,20 @@ Json value_schema(const Fields& fields, const Field& field) {
   return Json::object();
 }
 
+/// The default as JSON: numbers and flags are not quoted.
+Json default_json(const Field& field, const Value& value) {
+  if (value.is_list() || value.is_map()) {
+    Json all = value.is_list() ? Json::array() : Json::object();
+    for (const Value& item : value.items) all.push_back(default_json(field, item));
+    for (const auto& [key, child] : value.map) all[key] = default_json(field, child);
+    return all;
+  }
+  if (value.quoted || field.kind == Field::Kind::kText || field.kind == Field::Kind::kChoice)
+    return value.scalar;
+  const Json parsed = Json::parse(value.scalar, nullptr, /*allow_exceptions=*/false);
+  return parsed.is_discarded() ? Json(value.scalar) : parsed;
+}
+
 Json block_schema(const Fields& fields) {
   Json properties = Json::object();
   for (const auto& field : fields.all()) {
@@ -188,7 +202,7 @@ Json block_schema(const Fields& fields) {
       for (const auto& owner : field->owners) help += " " + owner;
     }
     schema["description"] = help;
-    if (field->get) schema["default"] = to_flow_yaml(field->get());
+    if (field->get) schema["default"] = default_json(*field, field->get());
     properties[field->key] = std::move(schema);
   }
   return {
@@ -204,7 +218,7 @@ std::string resolved_yaml(const Fields& root, const Origins& origins) {
 std::string explain(const Fields& root, const std::string& path) {
   if (path.empty()) return explain_below(root, "");
   const Fields* fields = &root;
-  std::shared_ptr<Fields> held;
+  std::vector<std::shared_ptr<Fields>> held;  // `field` points into the last but one
   std::string so_far;
   const Field* field = nullptr;
   bool in_named_block = false;
@@ -221,13 +235,13 @@ std::string explain(const Fields& root, const std::string& path) {
     if (!next) throw ConfigError(fmt::format("{}: {} has no keys below it", path, so_far));
     field = next;
     so_far = join_path(so_far, part);
-    held = below(*field);
-    fields = held.get();
+    held.push_back(below(*field));
+    fields = held.back().get();
     in_named_block = static_cast<bool>(field->extend);
   }
   if (!field) throw ConfigError(fmt::format("{}: is not a key path", path));
   std::string text = explain_key(*field, so_far);
-  if (held) text += explain_below(*held, below_path(*field, so_far));
+  if (fields) text += explain_below(*fields, below_path(*field, so_far));
   return text;
 }
 

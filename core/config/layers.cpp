@@ -257,7 +257,8 @@ std::string key_suggestion(const Fields& root, const Fields& block, const std::s
   std::vector<std::string> own, elsewhere, foreign_here, foreign, all_names;
   for (const auto& field : block.all()) own.push_back(field->key);
   for (const KnownKey& known : keys) {
-    if (known.path() == key) return "; write it nested, or on the command line as " + key + "=...";
+    if (known.path() == key && known.path() != known.key)
+      return "; write it nested, or on the command line as " + key + "=...";
     if (known.key == key) elsewhere.push_back(known.path());
     all_names.push_back(known.key);
     for (const auto& name : known.field->other_names)

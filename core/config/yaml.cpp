@@ -218,7 +218,8 @@ Value parse(const std::string& text, const std::string& source, const Mark* fixe
   check_bytes(text, fixed ? fixed->text() : source);
   Builder builder(source, fixed);
   try {
-    std::istringstream stream(text);
+    // yaml-cpp takes the end of the text for a closing quote; a document's end mark it does not.
+    std::istringstream stream(text + "\n...\n");
     YAML::Parser parser(stream);
     while (parser.HandleNextDocument(builder)) {
     }

@@ -21,7 +21,8 @@ bool is_reserved_word(std::string word) {
 bool looks_like_number(const std::string& text) {
   const size_t start = text[0] == '-' || text[0] == '+' ? 1 : 0;
   if (start == text.size()) return false;
-  return std::isdigit(static_cast<unsigned char>(text[start])) || text[start] == '.';
+  if (text[start] != '.') return std::isdigit(static_cast<unsigned char>(text[start])) != 0;
+  return start + 1 < text.size() && std::strchr("0123456789iInN", text[start + 1]) != nullptr;
 }
 
 std::string double_quoted(const std::string& text) {

@@ -1,0 +1,43 @@
+#include "core/config/nearest.h"
+
+#include <catch2/catch.hpp>
+
+using namespace switchyard;
+
+TEST_CASE("the edit distance counts insertions, deletions, substitutions and swaps") {
+  CHECK(edit_distance("kitten", "sitting") == 3);
+  CHECK(edit_distance("", "abc") == 3);
+  CHECK(edit_distance("abc", "") == 3);
+  CHECK(edit_distance("ab", "ba") == 1);
+  CHECK(edit_distance("ca", "abc") == 3);
+  CHECK(edit_distance("steps", "stesp") == 1);
+}
+
+TEST_CASE("case, underscores and hyphens do not count") {
+  CHECK(edit_distance("numExperts", "num_experts") == 0);
+  CHECK(edit_distance("top-k", "top_k") == 0);
+  CHECK(edit_distance("TOPK", "top_k") == 0);
+}
+
+TEST_CASE("the nearest candidate is found within a third of its length") {
+  const std::vector<std::string> keys = {"num_experts", "top_k", "expert_dim", "lr", "min_lr"};
+  CHECK(nearest("num_expert", keys) == "num_experts");
+  CHECK(nearest("nmu_experts", keys) == "num_experts");
+  CHECK(nearest("topk", keys) == "top_k");
+  CHECK(nearest("rl", keys) == "lr");
+  CHECK(nearest("minlr", keys) == "min_lr");
+  CHECK(nearest("experts", keys) == "num_experts");
+  CHECK(nearest("banana", keys).empty());
+  CHECK(nearest("", keys).empty());
+  CHECK(nearest("x", {}).empty());
+}
+
+TEST_CASE("of equally near candidates the first is taken") {
+  CHECK(nearest("aX", {"ab", "ac"}) == "ab");
+}
+
+TEST_CASE("a suggestion always lists what is allowed") {
+  CHECK(suggestion("sigmod", {"softmax", "sigmoid"}) ==
+        "; did you mean `sigmoid`? Allowed: softmax, sigmoid");
+  CHECK(suggestion("banana", {"softmax", "sigmoid"}) == "; allowed: softmax, sigmoid");
+}
