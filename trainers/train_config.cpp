@@ -105,16 +105,24 @@ int64_t TrainConfig::num_moe_layers() const {
 }
 
 void describe(Fields& fields, TrainConfig& config) {
-  fields.block("run", config.run, "Name, folder and machine of the run.");
+  fields.block("run", config.run, "Name, folder and machine of the run.")
+      .also_called({"experiment", "job"});
   fields.block("model", config.model, "The decoder.");
   fields.block("moe", config.moe, "The mixture of experts.");
-  fields.block("parallel", config.parallel, "How ranks share the work.");
-  fields.block("data", config.data, "Where tokens come from.");
-  fields.block("optim", config.optim, "The optimizer and its schedule.");
-  fields.block("train", config.train, "The training loop.");
-  fields.block("eval", config.eval, "Evaluation during training.");
-  fields.block("checkpoint", config.checkpoint, "Checkpoints of the run.");
-  fields.block("log", config.log, "What is written while training.");
+  fields.block("parallel", config.parallel, "How ranks share the work.")
+      .also_called({"parallelism", "distributed", "parallel_dims"});
+  fields.block("data", config.data, "Where tokens come from.")
+      .also_called({"dataset", "datasets", "dataloader"});
+  fields.block("optim", config.optim, "The optimizer and its schedule.")
+      .also_called({"optimizer", "optimization"});
+  fields.block("train", config.train, "The training loop.")
+      .also_called({"training", "trainer", "training_args"});
+  fields.block("eval", config.eval, "Evaluation during training.")
+      .also_called({"evaluation", "validation"});
+  fields.block("checkpoint", config.checkpoint, "Checkpoints of the run.")
+      .also_called({"checkpointing", "ckpt"});
+  fields.block("log", config.log, "What is written while training.")
+      .also_called({"logging", "logger", "metrics"});
 }
 
 LoadedConfig load_config(const std::string& path, const std::vector<std::string>& overrides,

@@ -211,14 +211,14 @@ class Applier {
 
 struct KnownKey {
   std::string block, key;  ///< "moe.router", "type"
-  const Field* field;
+  std::vector<std::string> other_names;
   std::string path() const { return join_path(block, key); }
 };
 
 /// Every key of the config; elements of lists appear as "moe.balance[]".
 void collect_keys(const Fields& fields, const std::string& path, std::vector<KnownKey>& keys) {
   for (const auto& field : fields.all()) {
-    keys.push_back({path, field->key, field.get()});
+    keys.push_back({path, field->key, field->other_names});
     const std::string below = join_path(path, field->key);
     if (field->block) collect_keys(*field->block, below, keys);
     if (field->prototype)
@@ -261,14 +261,16 @@ std::string key_suggestion(const Fields& root, const Fields& block, const std::s
       return "; write it nested, or on the command line as " + key + "=...";
     if (known.key == key) elsewhere.push_back(known.path());
     all_names.push_back(known.key);
-    for (const auto& name : known.field->other_names)
+    for (const auto& name : known.other_names)
       if (edit_distance(name, key) == 0)
         (known.block == here ? foreign_here : foreign).push_back(known.path());
   }
   if (!foreign_here.empty()) return "; did you mean " + quoted_list(foreign_here) + "?";
   const std::string near = nearest(key, own);
   const bool very_near = !near.empty() && edit_distance(near, key) <= 1;
-  if (!elsewhere.empty() && !very_near) return "; it belongs elsewhere: " + quoted_list(elsewhere);
+  if (!elsewhere.empty() && !very_near)
+    return "; it belongs elsewhere: " + quoted_list(elsewhere) +
+           (foreign.empty() ? "" : "; or did you mean " + quoted_list(foreign) + "?");
   if (very_near) return "; did you mean `" + join_path(path, near) + "`?";
   if (!foreign.empty()) return "; did you mean " + quoted_list(foreign) + "?";
   if (!near.empty()) return "; did you mean `" + join_path(path, near) + "`?";

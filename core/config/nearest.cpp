@@ -6,7 +6,7 @@
 namespace switchyard {
 namespace {
 
-constexpr size_t kShortestPart = 4;
+constexpr size_t kShortestPart = 4, kShortestStart = 3;
 
 std::string letters(const std::string& word) {
   std::string result;
@@ -33,7 +33,8 @@ size_t distance(const std::string& a, const std::string& b) {
 }
 
 bool contains(const std::string& whole, const std::string& part) {
-  return part.size() >= kShortestPart && whole.find(part) != std::string::npos;
+  const size_t at = whole.find(part);
+  return at != std::string::npos && part.size() >= (at == 0 ? kShortestStart : kShortestPart);
 }
 
 }  // namespace

@@ -27,8 +27,7 @@ struct ModelOptions {
 
 void describe(Fields& fields, ModelOptions& options);
 
-/// Throws ConfigError for a combination that no single key can refuse (num_heads % num_kv_heads
-/// ...).
+/// Throws ConfigError for a combination that no single key can refuse (num_heads % num_kv_heads).
 void validate(const ModelOptions& options);
 
 }  // namespace switchyard

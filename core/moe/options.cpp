@@ -319,6 +319,7 @@ void describe(Fields& fields, CapacityOptions& options) {
   fields
       .choice("order", options.order, {"position", "probability", "batch_priority"},
               "Which assignments fill an expert first.")
+      .also_spelled({{"probs", "probability"}, {"vmoe", "batch_priority"}})
       .also_called({"token_drop_policy", "moe_token_drop_policy", "drop_policy"});
   fields.choice("overflow", options.overflow, {"drop"},
                 "What happens to an assignment above the capacity.");

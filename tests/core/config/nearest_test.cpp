@@ -41,3 +41,10 @@ TEST_CASE("a suggestion always lists what is allowed") {
         "; did you mean `sigmoid`? Allowed: softmax, sigmoid");
   CHECK(suggestion("banana", {"softmax", "sigmoid"}) == "; allowed: softmax, sigmoid");
 }
+
+TEST_CASE("a word that starts or contains the other is near too") {
+  CHECK(nearest("logging", {"log", "run"}) == "log");
+  CHECK(nearest("directory", {"name", "dir"}) == "dir");
+  CHECK(nearest("router_type", {"top_k", "type"}) == "type");
+  CHECK(nearest("xlogx", {"log"}).empty());
+}

@@ -1,0 +1,664 @@
+#include "trainers/train_config.h"
+
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+
+#include "core/base/error.h"
+#include "core/config/fields.h"
+#include "trainers/config_commands.h"
+
+using namespace switchyard;
+using Catch::Matchers::Contains;
+using Catch::Matchers::Equals;
+using Catch::Matchers::StartsWith;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string kShipped = std::string(SWITCHYARD_SOURCE_DIR) + "/configs";
+
+/// A config file in a folder of its own; both vanish at the end of the test.
+class ConfigFile {
+ public:
+  explicit ConfigFile(const std::string& text, const std::string& name = "small.yaml") {
+    static int count = 0;
+    folder_ = fs::temp_directory_path() / ("switchyard_train_config_" + std::to_string(getpid()) +
+                                           "_" + std::to_string(count++));
+    fs::create_directories(folder_);
+    path_ = (folder_ / name).string();
+    std::ofstream(path_) << text;
+  }
+  ~ConfigFile() { fs::remove_all(folder_); }
+  ConfigFile(const ConfigFile&) = delete;
+
+  const std::string& path() const { return path_; }
+  std::string folder() const { return folder_.string(); }
+  LoadedConfig load(const std::vector<std::string>& overrides = {}) const {
+    return load_config(path_, overrides, kShipped);
+  }
+
+ private:
+  fs::path folder_;
+  std::string path_;
+};
+
+TrainConfig config_of(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  return ConfigFile(text).load(overrides).config;
+}
+
+/// The error text without "[config] " and the folder of the file; "" where there is none.
+std::string problem(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  const ConfigFile file(text);
+  try {
+    file.load(overrides);
+  } catch (const ConfigError& error) {
+    std::string what = error.what();
+    what.erase(0, std::string("[config] ").size());
+    if (what.starts_with(file.folder() + "/")) what.erase(0, file.folder().size() + 1);
+    return what;
+  }
+  return "";
+}
+
+std::string command_problem(const std::string& override_text) {
+  return problem("{}", {override_text});
+}
+
+std::string ranks_problem(const std::string& text, int64_t ranks) {
+  const ConfigFile file(text);
+  const LoadedConfig loaded = file.load();
+  try {
+    check_ranks(loaded, ranks);
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("an empty map is the documented default config") {
+  const ConfigFile file("{}", "quickstart.yaml");
+  const TrainConfig config = file.load().config;
+  CHECK(config.run.name == "quickstart");
+  CHECK(config.run.dir == "runs/quickstart");
+  CHECK(config.run.seed == 1);
+  CHECK(config.model.num_layers == 4);
+  CHECK(config.model.head_dim == 32);
+  CHECK(config.moe.num_experts == 16);
+  CHECK(config.moe.top_k == 2);
+  CHECK(config.moe.router.type == "top_k");
+  REQUIRE(config.moe.balance.size() == 2);
+  CHECK(config.moe.balance[0].type == "load_balance");
+  CHECK(config.moe.balance[0].scope == "step");
+  CHECK(config.moe.balance[0].coef == 0.01);
+  CHECK(config.moe.balance[1].type == "z");
+  CHECK(config.moe.balance[1].coef == 0.001);
+  CHECK(config.moe.bias.type == "none");
+  CHECK_FALSE(config.moe.capacity.factor);
+  CHECK(config.optim.lr == 3e-3);
+  CHECK(config.optim.min_lr == 3e-4);
+  CHECK(config.train.steps == 300);
+  CHECK(config.sequence_length() == 128);
+  CHECK(config.num_micro_batches() == 1);
+  CHECK(config.num_moe_layers() == 4);
+  CHECK(config.eval.sequences == 512);
+  CHECK(config.checkpoint.keep == 3);
+  CHECK(config.log.tensorboard);
+}
+
+TEST_CASE("defaults follow what they depend on") {
+  CHECK(config_of("run: {name: abc}\n").run.dir == "runs/abc");
+  CHECK(config_of("run: {dir: x/y}\n").run.dir == "x/y");
+  CHECK(config_of("optim: {lr: 1e-4}\n").optim.min_lr == 1e-4);
+  CHECK(config_of("model: {max_seq_len: 64}\n").sequence_length() == 64);
+}
+
+TEST_CASE("every block reads its keys") {
+  const TrainConfig config = config_of(R"(
+run: {name: n, dir: d, seed: 7, resume: must, device: cpu, threads: 2}
+model: {num_layers: 2, hidden_dim: 8, num_heads: 2, num_kv_heads: 1, head_dim: 4, ffn_dim: 16, vocab_size: 100, max_seq_len: 32,
+        rope_theta: 5000, norm_eps: 1e-6, tie_embeddings: true, qk_norm: head, init_std: 0.1}
+moe: {layers: {every: 2, offset: 1}, num_experts: 8, top_k: 3, expert_dim: 5, shared_experts: 1, shared_dim: 6,
+      router: {type: deepseek_v3, groups: 4, kept_groups: 2, scale: 2.5, jitter: 0.1, init: 0.3},
+      balance: [{type: load_balance, scope: {sequences: 3}, coef: 0.5, count: unbiased, first_choice: true}],
+      bias: {type: sign, rate: 0.01},
+      capacity: {factor: 1.25, eval_factor: 2, order: batch_priority, overflow: drop, scope: sequence, min: 4, renormalize: true}}
+parallel: {expert: 2, comm: mpi}
+data: {type: synthetic, num_domains: 4}
+optim: {type: adamw, lr: 0.1, min_lr: 0.01, schedule: wsd, warmup_steps: 3, decay_steps: 10, betas: [0.8, 0.9], eps: 1e-9, weight_decay: 0, clip_norm: 0}
+train: {steps: 1e1, sequences_per_step: 8, micro_sequences: 4, sequence_length: 16, precision: fp64, recompute: full, on_nan: skip}
+eval: {every: 0, sequences: 1_000}
+checkpoint: {every: 5, keep: 1}
+log: {every: 1, tensorboard: false}
+)");
+  CHECK(config.run.threads == 2);
+  CHECK(config.run.resume == "must");
+  CHECK(config.model.vocab_size == 100);
+  CHECK(config.model.qk_norm == "head");
+  CHECK(config.moe.layers.contains(1));
+  CHECK_FALSE(config.moe.layers.contains(0));
+  CHECK(config.moe.router.init == 0.3);
+  CHECK(config.moe.balance[0].scope == "sequences");
+  CHECK(config.moe.balance[0].scope_sequences == 3);
+  CHECK(config.moe.balance[0].count == "unbiased");
+  CHECK(config.moe.shared_dim == 6);
+  CHECK(config.moe.capacity.factor_in(true) == 1.25);
+  CHECK(config.moe.capacity.factor_in(false) == 2.0);
+  CHECK(config.moe.capacity.order == "batch_priority");
+  CHECK(config.parallel.expert == 2);
+  CHECK(config.optim.decay_steps == 10);
+  CHECK(config.train.steps == 10);
+  CHECK(config.num_micro_batches() == 2);
+  CHECK(config.eval.sequences == 1000);
+}
+
+TEST_CASE("moe.layers takes five forms") {
+  const auto layers = [](const std::string& form) {
+    std::string found;
+    const TrainConfig config = config_of("model: {num_layers: 6}\nmoe: {layers: " + form + "}\n");
+    for (int64_t layer = 0; layer < 6; ++layer)
+      if (config.moe.layers.contains(layer)) found += std::to_string(layer);
+    return found;
+  };
+  CHECK(layers("all") == "012345");
+  CHECK(layers("none").empty());
+  CHECK(layers("{every: 2, offset: 1}") == "135");
+  CHECK(layers("{every: 3}") == "03");
+  CHECK(layers("{first_dense: 4}") == "45");
+  CHECK(layers("[5, 0]") == "05");
+  const auto refused = [](const std::string& form) {
+    return problem("moe: {layers: " + form + "}\n");
+  };
+  CHECK_THAT(refused("some"),
+             Contains("moe.layers: `some` is not a layer pattern; allowed: all | none"));
+  CHECK_THAT(refused("{evry: 2}"), Contains("moe.layers.evry: unknown key; did you mean `every`?"));
+  CHECK_THAT(refused("{every: 0}"), Contains("moe.layers.every: `0` is out of range"));
+  CHECK_THAT(refused("{every: 2, offset: 2}"), Contains("2 is not below every: 2"));
+  CHECK_THAT(refused("{every: 2, first_dense: 1}"), Contains("is not a pattern"));
+  CHECK_THAT(refused("{offset: 1}"), Contains("is not a pattern"));
+  CHECK_THAT(refused("[]"), Contains("the list is empty; write none"));
+  CHECK_THAT(refused("[0, 0]"), Contains("layer 0 is listed twice"));
+  CHECK_THAT(refused("[4]"), Contains("there is no layer 4 in model.num_layers: 4"));
+  CHECK_THAT(refused("{first_dense: 4}"),
+             Contains("the pattern meets none of model.num_layers: 4"));
+}
+
+TEST_CASE("balance terms have aliases") {
+  const auto term = [](const std::string& text) {
+    return config_of("moe: {balance: [" + text + "]}\n").moe.balance.at(0);
+  };
+  CHECK(term("{type: switch}").scope == "micro_batch");
+  CHECK(term("{type: micro_batch}").scope == "micro_batch");
+  CHECK(term("{type: global_batch}").scope == "step");
+  CHECK(term("{type: sequence}").scope == "sequence");
+  CHECK(term("{type: gshard}").first_choice);
+  CHECK(term("{type: gshard, scope: micro_batch}").scope == "micro_batch");
+  CHECK(term("{type: switch}").type == "load_balance");
+  CHECK(term("{type: z}").coef == 0.001);
+  CHECK(term("{type: global_batch, f: exact}").f == "exact");
+  const auto refused = [](const std::string& text) {
+    return problem("moe: {balance: [" + text + "]}\n");
+  };
+  CHECK_THAT(refused("{type: switch, scope: step}"),
+             Contains("moe.balance.0.scope: is fixed by the type"));
+  CHECK_THAT(refused("{type: z, scope: step}"),
+             Contains("moe.balance.0.scope: belongs to type load_balance; here type is z"));
+  CHECK_THAT(refused("{type: z, f: exact}"),
+             Contains("moe.balance.0.f: belongs to type load_balance"));
+  CHECK_THAT(refused("{scope: sequence, f: exact}"),
+             Contains("moe.balance.0.f: belongs to scope step; here scope is sequence"));
+  CHECK_THAT(refused("{coef: -0.1}"), Contains("allowed: number ≥ 0"));
+  CHECK_THAT(refused("{scope: sequnce}"), Contains("did you mean `sequence`?"));
+  CHECK_THAT(refused("{scope: {sequences: 0}}"), Contains("allowed: integer ≥ 1"));
+  CHECK_THAT(refused("{scope: {sequence: 4}}"), Contains("did you mean `sequences`?"));
+  CHECK_THAT(refused("{scope: {}}"), Contains("{} is not a scope"));
+}
+
+TEST_CASE("eval_factor is the factor unless it says otherwise") {
+  const auto factor = [](const std::string& text) {
+    return config_of("moe: {capacity: {" + text + "}}\n").moe.capacity.factor_in(false);
+  };
+  CHECK(factor("factor: 1.5") == 1.5);
+  CHECK(factor("factor: 1.5, eval_factor: auto") == 1.5);
+  CHECK(factor("factor: 1.5, eval_factor: 2") == 2.0);
+  CHECK_FALSE(factor("factor: 1.5, eval_factor: none"));
+  CHECK_FALSE(factor("factor: none"));
+  CHECK_THAT(problem("moe: {capacity: {eval_factor: 0}}\n"),
+             Contains("allowed: auto | none | number > 0"));
+}
+
+TEST_CASE("combinations that cannot work name both keys and their place") {
+  const auto moe = [](const std::string& text) { return problem("moe: {" + text + "}\n"); };
+  CHECK_THAT(moe("num_experts: 4, top_k: 5"),
+             Equals("small.yaml:1:30: moe.top_k: 5 is above moe.num_experts: 4"));
+  CHECK_THAT(moe("num_experts: 1"),
+             Equals("small.yaml:1:20: moe.top_k: 2 is above moe.num_experts: 1"));
+  CHECK_THAT(moe("router: {type: switch}"),
+             Contains("moe.top_k: 2 does not fit moe.router.type: switch"));
+  CHECK_THAT(moe("top_k: 1, router: {type: gshard}"),
+             Contains("moe.top_k: 1 does not fit moe.router.type: gshard"));
+  SECTION("one expert with normalised weights") {
+    CHECK_THAT(moe("top_k: 1, router: {normalize: true}"),
+               Contains("moe.top_k: 1 with normalised weights (moe.router.normalize: true)"));
+    CHECK_THAT(moe("top_k: 1, router: {type: mixtral}"),
+               Contains("normalised weights (moe.router.type: mixtral)"));
+    CHECK_THAT(moe("top_k: 1, router: {type: deepseek_v3}"),
+               Contains("normalised weights (moe.router.type: deepseek_v3)"));
+    CHECK_THAT(moe("top_k: 1, capacity: {factor: 1, renormalize: true}"),
+               Contains("moe.capacity.renormalize: true with moe.top_k: 1"));
+    CHECK(moe("top_k: 1").empty());
+    CHECK(moe("top_k: 1, router: {normalize: false}").empty());
+    CHECK(moe("top_k: 1, router: {type: deepseek_moe}").empty());
+    CHECK(moe("top_k: 1, router: {type: switch}").empty());
+  }
+  SECTION("groups") {
+    CHECK_THAT(moe("router: {groups: 3}"),
+               Contains("moe.router.groups: 3 does not divide moe.num_experts: 16"));
+    CHECK_THAT(moe("router: {groups: 2, kept_groups: 3}"),
+               Contains("moe.router.kept_groups: 3 is above moe.router.groups: 2"));
+    CHECK_THAT(moe("top_k: 5, router: {groups: 4}"),
+               Contains("moe.top_k: 5 is above the 4 experts in moe.router.kept_groups: 1 of "
+                        "moe.router.groups: 4"));
+    CHECK(moe("top_k: 4, router: {groups: 4}").empty());
+  }
+  SECTION("shared experts") {
+    CHECK_THAT(moe("shared_dim: 64"), Contains("moe.shared_dim: 64 without shared experts"));
+    CHECK(moe("shared_dim: 64, shared_experts: 1").empty());
+  }
+  SECTION("the model") {
+    CHECK_THAT(
+        problem("model: {num_heads: 4, num_kv_heads: 3}\n"),
+        Contains("small.yaml:1:20: model.num_heads: 4 is not a multiple of model.num_kv_heads: 3"));
+    CHECK_THAT(problem("model: {head_dim: 5}\n"), Contains("model.head_dim: 5 is odd"));
+  }
+  SECTION("the optimizer") {
+    CHECK_THAT(problem("optim: {lr: 1e-3, min_lr: 1e-2}\n"),
+               Contains("optim.min_lr: 0.01 is above optim.lr: 0.001"));
+    CHECK_THAT(problem("optim: {schedule: wsd}\n"),
+               Contains("optim.schedule: wsd needs optim.decay_steps ≥ 1"));
+    CHECK_THAT(
+        problem("optim: {decay_steps: 5}\n"),
+        Contains("optim.decay_steps: belongs to schedule wsd; here schedule is cosine (default)"));
+  }
+  SECTION("sequences") {
+    CHECK_THAT(
+        problem("train: {sequences_per_step: 30}\n"),
+        Contains("train.sequences_per_step: 30 is not a multiple of train.micro_sequences: 32"));
+    CHECK_THAT(problem("train: {sequence_length: 256}\n"),
+               Contains("train.sequence_length: 256 is above model.max_seq_len: 128"));
+  }
+  SECTION("the run") {
+    CHECK_THAT(problem("run: {name: a/b}\n"), Contains("run.name: `a/b` cannot name a folder"));
+    CHECK_THAT(problem("run: {dir: ''}\n"), Contains("run.dir: is empty"));
+  }
+  SECTION("on the command line") {
+    CHECK_THAT(command_problem("moe.top_k=17"),
+               Equals("command line: moe.top_k=17: moe.top_k: 17 is above moe.num_experts: 16"));
+  }
+}
+
+TEST_CASE("options of an unselected router are refused in the layer of its type") {
+  CHECK_THAT(
+      problem("moe: {top_k: 1, router: {type: switch, groups: 2}}\n"),
+      Contains("moe.router.groups: belongs to type top_k, deepseek_v3; here type is switch"));
+  CHECK_THAT(problem("moe: {router: {type: mixtral, normalize: true}}\n"),
+             Contains("moe.router.normalize: belongs to type top_k"));
+  CHECK_THAT(problem("moe: {bias: {rate: 0.1}}\n"),
+             Contains("moe.bias.rate: belongs to type sign; here type is none (default)"));
+  SECTION("while a later type resets them") {
+    const TrainConfig config =
+        config_of("moe: {router: {type: deepseek_v3, groups: 4, kept_groups: 2, scale: 2.5}}\n",
+                  {"moe.router.type=mixtral"});
+    CHECK(config.moe.router.type == "mixtral");
+    CHECK(config.moe.router.scale == 1.0);
+    CHECK(config.moe.router.groups == 1);
+  }
+}
+
+TEST_CASE("what depends on the number of ranks is checked when it is known") {
+  CHECK(ranks_problem("{}", 4).empty());
+  CHECK_THAT(
+      ranks_problem("train: {micro_sequences: 2}\n", 3),
+      Contains("train.micro_sequences: 2 cannot be split over 3 ranks; allowed: integer ≥ 3"));
+  CHECK_THAT(ranks_problem("parallel: {expert: 3}\n", 4),
+             Contains(":1:20: parallel.expert: 3 does not divide the 4 ranks"));
+  CHECK_THAT(ranks_problem("parallel: {expert: 4}\nmoe: {num_experts: 3}\n", 4),
+             Contains("parallel.expert: 4 is above moe.num_experts: 3"));
+  CHECK(ranks_problem("parallel: {expert: 3}\nmoe: {layers: none}\n", 4).empty());
+}
+
+TEST_CASE("auto shares the experts over the greatest common divisor of ranks and experts") {
+  TrainConfig config;
+  config.moe.num_experts = 6;
+  CHECK(expert_ranks(config, 4) == 2);
+  CHECK(expert_ranks(config, 3) == 3);
+  CHECK(expert_ranks(config, 5) == 1);
+  config.parallel.expert = 4;
+  CHECK(expert_ranks(config, 4) == 4);
+}
+
+TEST_CASE("the resolved config reads back to the same config") {
+  for (const char* text : {"{}",
+                           "moe: {layers: {every: 2, offset: 1}, balance: [{type: switch, coef: "
+                           "1e-5}, {scope: {sequences: 4}}, {type: z}]}\n",
+                           "base: switchyard/moe/deepseek_v3\nmodel: {num_layers: 3}\n",
+                           "base: switchyard/moe/switch\n",
+                           "moe: {layers: [1], balance: [], capacity: {factor: 1.1, eval_factor: "
+                           "none}, bias: {type: sign}}\nrun: {threads: 2, name: '7'}\n",
+                           "optim: {schedule: wsd, decay_steps: 9, lr: 1e-5}\ntrain: {precision: "
+                           "bf16}\nlog: {tensorboard: false}\n"}) {
+    CAPTURE(text);
+    const ConfigFile file(text);
+    const LoadedConfig first = file.load();
+    const ConfigFile again(config_show_text(first), "other.yaml");
+    const LoadedConfig second = again.load();
+    CHECK(config_diff_text(first, second) == "no differences\n");
+    // Nothing is left to defaults, so the text without its comments is the same too.
+    CHECK(resume_differences(first.config, second.config).empty());
+  }
+}
+
+TEST_CASE("the resolved config names the origin of each value") {
+  const ConfigFile file("base: switchyard/moe/switch\ntrain: {steps: 5}\n");
+  const std::string text = config_show_text(file.load({"optim.lr=1e-3"}));
+  CHECK_THAT(text, Contains("# " + file.path() + ":2:16\n"));
+  CHECK_THAT(text, Contains("# command line: optim.lr=1e-3\n"));
+  CHECK_THAT(text, Contains("# " + kShipped + "/moe/switch.yaml:"));
+  CHECK_THAT(text, Contains("# default\n"));
+}
+
+TEST_CASE("every shipped block can be built on") {
+  int count = 0;
+  for (const auto& entry : fs::directory_iterator(kShipped + "/moe")) {
+    CAPTURE(entry.path().string());
+    const std::string name = "switchyard/moe/" + entry.path().stem().string();
+    CHECK(problem("base: " + name + "\n") == "");
+    ++count;
+  }
+  CHECK(count >= 5);
+}
+
+TEST_CASE("a checkpoint of another model, data, optimizer or seed differs by name") {
+  const TrainConfig saved = config_of("{}");
+  CHECK(resume_differences(saved,
+                           config_of("train: {steps: 7, on_nan: skip}\noptim: {lr: 1}\nlog: "
+                                     "{every: 1}\nparallel: {expert: 1}\n"
+                                     "eval: {every: 1}\ncheckpoint: {keep: 9}\nrun: {dir: z}\n"))
+            .empty());
+  CHECK(resume_differences(saved, config_of("model: {num_layers: 5}\n")) ==
+        "model.num_layers: 4 → 5\n");
+  CHECK(resume_differences(saved, config_of("run: {seed: 2}\n")) == "run.seed: 1 → 2\n");
+  CHECK(resume_differences(saved, config_of("data: {seed: 2}\n")) == "data.seed: 1 → 2\n");
+  CHECK(resume_differences(saved, config_of("moe: {balance: []}\n")) != "");
+  CHECK(resume_differences(saved, config_of("train: {precision: fp64}\n")) ==
+        "train.precision: fp32 → fp64\n");
+  CHECK(resume_differences(saved, config_of("train: {sequence_length: 128}\n")).empty());
+  CHECK(resume_differences(saved, config_of("train: {sequence_length: 64}\n")) ==
+        "train.sequence_length: 128 → 64\n");
+}
+
+TEST_CASE("settings without effect are noted") {
+  const auto notes = [](const std::string& text) { return ConfigFile(text).load().notes; };
+  CHECK(notes("{}").empty());
+  REQUIRE(notes("model: {ffn_dim: 64}\n").size() == 1);
+  CHECK_THAT(notes("model: {ffn_dim: 64}\n")[0], Contains(":1:18: model.ffn_dim has no effect"));
+  CHECK(notes("model: {ffn_dim: 64}\nmoe: {layers: {first_dense: 1}}\n").empty());
+  CHECK(notes("moe: {layers: none, num_experts: 4}\n").size() == 1);
+  CHECK(notes("moe: {capacity: {order: probability}}\n").size() == 1);
+  CHECK_THAT(config_check_text(ConfigFile("model: {ffn_dim: 64}\n").load(), "x.yaml"),
+             StartsWith("x.yaml: ok\nnote: "));
+}
+
+TEST_CASE("run.resume is a word or the path of a checkpoint") {
+  CHECK(config_of("run: {resume: never}\n").run.resume == "never");
+  CHECK_THAT(problem("run: {resume: nevr}\n"), Contains("did you mean `never`?"));
+  const ConfigFile file("run: {resume: old/checkpoints/step-00000100}\n");
+  CHECK(file.load().config.run.resume == file.folder() + "/old/checkpoints/step-00000100");
+  CHECK(file.load({"run.resume=x/y"}).config.run.resume == (fs::current_path() / "x/y").string());
+}
+
+TEST_CASE("explain, schema and tables know every key") {
+  TrainConfig defaults;
+  const Value all = Fields::bind(defaults)->present();
+  const std::string tables = config_tables_text(), schema = config_schema_text(),
+                    explained = config_explain_text("");
+  for (const auto& [block, keys] : all.map)
+    for (const auto& entry : keys.map) {
+      CAPTURE(block, entry.first);
+      CHECK_THAT(tables, Contains("| `" + entry.first + "` |"));
+      CHECK_THAT(schema, Contains("\"" + entry.first + "\": {"));
+      CHECK_THAT(explained, Contains("\n" + block + "." + entry.first + ": "));
+    }
+  CHECK_THAT(config_explain_text("moe.router.groups"),
+             Contains("only with type: top_k, deepseek_v3") && Contains("n_group"));
+  CHECK_THROWS_AS(config_explain_text("moe.router.group"), ConfigError);
+}
+
+TEST_CASE("typing errors get the key or value that was meant") {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      // Slips of the finger.
+      {"model.num_layer=2", "model.num_layers"},
+      {"model.numlayers=2", "model.num_layers"},
+      {"model.nun_layers=2", "model.num_layers"},
+      {"model.hiden_dim=2", "model.hidden_dim"},
+      {"model.hidden_dims=2", "model.hidden_dim"},
+      {"model.hidden-dim=2", "model.hidden_dim"},
+      {"model.num_head=2", "model.num_heads"},
+      {"model.num_kv_head=2", "model.num_kv_heads"},
+      {"model.kv_heads=2", "model.num_kv_heads"},
+      {"model.headdim=2", "model.head_dim"},
+      {"model.vocab=2", "model.vocab_size"},
+      {"model.vocabsize=2", "model.vocab_size"},
+      {"model.max_seq_length=2", "model.max_seq_len"},
+      {"model.max_seqlen=2", "model.max_seq_len"},
+      {"model.rope_tetha=2", "model.rope_theta"},
+      {"model.norm_epsilon=1", "model.norm_eps"},
+      {"model.tie_embedding=true", "model.tie_embeddings"},
+      {"model.qknorm=full", "model.qk_norm"},
+      {"model.initstd=1", "model.init_std"},
+      {"moe.num_expert=2", "moe.num_experts"},
+      {"moe.nexperts=2", "moe.num_experts"},
+      {"moe.numExperts=2", "moe.num_experts"},
+      {"moe.topk=2", "moe.top_k"},
+      {"moe.top-k=2", "moe.top_k"},
+      {"moe.expertdim=2", "moe.expert_dim"},
+      {"moe.shared_expert=1", "moe.shared_experts"},
+      {"moe.routr.type=switch", "moe.router"},
+      {"moe.router.typ=switch", "moe.router.type"},
+      {"moe.router.scor=sigmoid", "moe.router.score"},
+      {"moe.router.normalise=true", "moe.router.normalize"},
+      {"moe.router.group=2", "moe.router.groups"},
+      {"moe.router.jiter=0.1", "moe.router.jitter"},
+      {"moe.balance.0.coeff=1", "moe.balance.0.coef"},
+      {"moe.balance.0.scop=step", "moe.balance.0.scope"},
+      {"moe.balence=[]", "moe.balance"},
+      {"moe.bais.type=sign", "moe.bias"},
+      {"moe.capacity.facto=1", "moe.capacity.factor"},
+      {"moe.capasity.factor=1", "moe.capacity"},
+      {"moe.layer=all", "moe.layers"},
+      {"paralel.expert=1", "parallel"},
+      {"parallel.experts=1", "parallel.expert"},
+      {"optim.learningrate=1", "optim.lr"},
+      {"optim.l_r=1", "optim.lr"},
+      {"optim.minlr=1", "optim.min_lr"},
+      {"optim.warmup=1", "optim.warmup_steps"},
+      {"optim.warm_up_steps=1", "optim.warmup_steps"},
+      {"optim.beta=1", "optim.betas"},
+      {"optim.weightdecay=1", "optim.weight_decay"},
+      {"optim.weight_deacy=1", "optim.weight_decay"},
+      {"optim.clipnorm=1", "optim.clip_norm"},
+      {"optim.scheduler=cosine", "optim.schedule"},
+      {"optimizer.lr=1", "optim"},
+      {"train.step=1", "train.steps"},
+      {"train.setps=1", "train.steps"},
+      {"train.sequence_per_step=1", "train.sequences_per_step"},
+      {"train.micro_sequence=1", "train.micro_sequences"},
+      {"train.seq_length=1", "train.sequence_length"},
+      {"train.precison=fp32", "train.precision"},
+      {"train.recomput=full", "train.recompute"},
+      {"train.onnan=skip", "train.on_nan"},
+      {"trian.steps=1", "train"},
+      {"eval.evry=1", "eval.every"},
+      {"eval.sequence=1", "eval.sequences"},
+      {"checkpoint.keeps=1", "checkpoint.keep"},
+      {"checkpoints.keep=1", "checkpoint"},
+      {"log.tensor_board=true", "log.tensorboard"},
+      {"logging.every=1", "log"},
+      {"run.sed=1", "run.seed"},
+      {"run.treads=1", "run.threads"},
+      {"run.nmae=x", "run.name"},
+      {"run.directory=x", "run.dir"},
+      {"data.num_domain=2", "data.num_domains"},
+      {"data.content_token=9", "data.content_tokens"},
+      // Keys in the wrong place.
+      {"train.lr=1", "optim.lr"},
+      {"lr=1", "optim.lr"},
+      {"steps=1", "train.steps"},
+      {"seed=1", "run.seed"},
+      {"top_k=1", "moe.top_k"},
+      {"model.num_experts=4", "moe.num_experts"},
+      {"model.top_k=4", "moe.top_k"},
+      {"moe.hidden_dim=4", "model.hidden_dim"},
+      {"moe.score=sigmoid", "moe.router.score"},
+      {"train.keep=1", "checkpoint.keep"},
+      {"train.betas=[0, 0]", "optim.betas"},
+      {"moe.factor=1", "moe.capacity.factor"},
+      {"train.threads=1", "run.threads"},
+      {"moe.coef=1", "moe.balance[].coef"},
+      {"precision=fp32", "train.precision"},
+      {"moe.ffn_dim=2", "model.ffn_dim"}};
+  int right = 0;
+  for (const auto& [override_text, expected] : cases) {
+    const std::string text = command_problem(override_text);
+    CAPTURE(override_text, text);
+    CHECK_THAT(text, Contains("unknown key") && Contains("`" + expected + "`"));
+    right += text.find("`" + expected + "`") != std::string::npos;
+  }
+  CHECK(right >= 80);
+}
+
+TEST_CASE("names of other programs are translated") {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"model.hidden_size=1", "model.hidden_dim"},
+      {"model.n_embd=1", "model.hidden_dim"},
+      {"model.d_model=1", "model.hidden_dim"},
+      {"hidden_size=1", "model.hidden_dim"},
+      {"n_layer=1", "model.num_layers"},
+      {"model.num_hidden_layers=1", "model.num_layers"},
+      {"n_head=1", "model.num_heads"},
+      {"model.num_attention_heads=1", "model.num_heads"},
+      {"model.num_key_value_heads=1", "model.num_kv_heads"},
+      {"model.num_query_groups=1", "model.num_kv_heads"},
+      {"model.intermediate_size=1", "model.ffn_dim"},
+      {"model.ffn_hidden_size=1", "model.ffn_dim"},
+      {"block_size=1", "model.max_seq_len"},
+      {"max_position_embeddings=1", "model.max_seq_len"},
+      {"model.rms_norm_eps=1", "model.norm_eps"},
+      {"tie_word_embeddings=true", "model.tie_embeddings"},
+      {"initializer_range=1", "model.init_std"},
+      {"num_experts_per_tok=1", "moe.top_k"},
+      {"moe.num_experts_per_tok=1", "moe.top_k"},
+      {"moe_router_topk=1", "moe.top_k"},
+      {"num_local_experts=1", "moe.num_experts"},
+      {"n_routed_experts=1", "moe.num_experts"},
+      {"moe_intermediate_size=1", "moe.expert_dim"},
+      {"n_shared_experts=1", "moe.shared_experts"},
+      {"routed_scaling_factor=1", "moe.router.scale"},
+      {"norm_topk_prob=true", "moe.router.normalize"},
+      {"scoring_func=sigmoid", "moe.router.score"},
+      {"n_group=1", "moe.router.groups"},
+      {"topk_group=1", "moe.router.kept_groups"},
+      {"router_jitter_noise=1", "moe.router.jitter"},
+      {"router_aux_loss_coef=1", "moe.balance"},
+      {"first_k_dense_replace=1", "moe.layers"},
+      {"capacity_factor=1", "moe.capacity.factor"},
+      {"bias_update_speed=1", "moe.bias.rate"},
+      {"global_batch_size=1", "train.sequences_per_step"},
+      {"train.batch_size=1", "train.sequences_per_step"},
+      {"micro_batch_size=1", "train.micro_sequences"},
+      {"gradient_accumulation_steps=1", "train.micro_sequences"},
+      {"learning_rate=1", "optim.lr"},
+      {"optim.learning_rate=1", "optim.lr"},
+      {"max_steps=1", "train.steps"},
+      {"max_iters=1", "train.steps"},
+      {"train_iters=1", "train.steps"},
+      {"warmup_iters=1", "optim.warmup_steps"},
+      {"grad_clip=1", "optim.clip_norm"},
+      {"max_grad_norm=1", "optim.clip_norm"},
+      {"beta1=1", "optim.betas"},
+      {"lr_scheduler_type=cosine", "optim.schedule"},
+      {"eval_interval=1", "eval.every"},
+      {"save_interval=1", "checkpoint.every"},
+      {"log_interval=1", "log.every"},
+      {"out_dir=x", "run.dir"},
+      {"output_dir=x", "run.dir"},
+      {"dtype=bf16", "train.precision"},
+      {"expert_model_parallel_size=2", "parallel.expert"},
+      {"gradient_checkpointing=true", "train.recompute"},
+      {"seq_len=1", "train.sequence_length"}};
+  for (const auto& [override_text, expected] : cases) {
+    const std::string text = command_problem(override_text);
+    CAPTURE(override_text, text);
+    CHECK_THAT(text, Contains("unknown key") && Contains("`" + expected + "`"));
+  }
+}
+
+TEST_CASE("a wrong word gets the nearest one, also for other programs' words") {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"moe.router.type=topk", "top_k"},
+      {"moe.router.type=swich", "switch"},
+      {"moe.router.type=deepseekv3", "deepseek_v3"},
+      {"moe.router.type=Mixtral", "mixtral"},
+      {"moe.router.type=g_shard", "gshard"},
+      {"moe.router.type=olmoe", "top_k"},
+      {"moe.router.score=sigmod", "sigmoid"},
+      {"moe.router.score=soft_max", "softmax"},
+      {"moe.bias.type=sgin", "sign"},
+      {"moe.capacity.order=positon", "position"},
+      {"moe.capacity.order=probs", "probability"},
+      {"train.precision=float32", "fp32"},
+      {"train.precision=bfloat16", "bf16"},
+      {"train.precision=fp46", "fp64"},
+      {"train.recompute=fulll", "full"},
+      {"train.on_nan=abor", "abort"},
+      {"optim.type=adam", "adamw"},
+      {"optim.schedule=cosin", "cosine"},
+      {"optim.schedule=WSD", "wsd"},
+      {"run.device=gpu", "cuda"},
+      {"parallel.comm=mpii", "mpi"},
+      {"model.qk_norm=heads", "head"},
+      {"data.type=synthetc", "synthetic"},
+      {"moe.capacity.scope=microbatch", "micro_batch"},
+      {"run.threads=atuo", "auto"},
+      {"moe.capacity.factor=non", "none"},
+      {"model.vocab_size=atuo", "auto"},
+      {"data.sampler=stratifed", "stratified"}};
+  for (const auto& [override_text, expected] : cases) {
+    const std::string text = command_problem(override_text);
+    CAPTURE(override_text, text);
+    CHECK_THAT(text, Contains("did you mean `" + expected + "`?") ||
+                         Contains("is called `" + expected + "` here"));
+  }
+}
+
+TEST_CASE("wrong types are refused with what is allowed") {
+  CHECK_THAT(command_problem("train.steps=1.5"), Contains("train.steps: `1.5` is not an integer"));
+  CHECK_THAT(command_problem("train.steps='5'"), Contains("remove the quotes"));
+  CHECK_THAT(command_problem("train.steps=010"), Contains("leading zero"));
+  CHECK_THAT(command_problem("train.steps=0"), Contains("allowed: integer ≥ 1"));
+  CHECK_THAT(command_problem("train.steps=many"), Contains("is not an integer"));
+  CHECK_THAT(command_problem("optim.lr=.nan"), Contains("is not finite"));
+  CHECK_THAT(command_problem("optim.lr=fast"), Contains("is not a number"));
+  CHECK_THAT(command_problem("log.tensorboard=yes"), Contains("allowed: true, false"));
+  CHECK_THAT(command_problem("moe=none"),
+             Contains("is not a block of keys; its keys: layers, num_experts"));
+  CHECK_THAT(command_problem("moe.balance=none"), Contains("is not a list of blocks"));
+  CHECK_THAT(command_problem("moe.router=switch"),
+             Contains("is not a block of keys; write {type: ...}"));
+  CHECK_THAT(command_problem("model={}"), Equals(""));
+}
