@@ -1,0 +1,233 @@
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <functional>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "tests/support/tiny_run.h"
+
+namespace switchyard::test {
+namespace {
+
+using Words = std::vector<std::string>;
+
+/// A thing that a user may get wrong: `arguments` prepares it in a folder and names the command.
+struct BadInput {
+  std::string name;
+  int code;
+  int ranks;  ///< 0 = without a launcher
+  std::function<Words(const TempFolder&)> arguments;
+};
+
+Words train(const TempFolder& temp, const Words& overrides = {}) {
+  Words words = {"train", temp.write("tiny.yaml", kTinyConfig), "run.dir=" + temp.path("run")};
+  words.insert(words.end(), overrides.begin(), overrides.end());
+  return words;
+}
+
+/// Training of a config of one's own.
+BadInput yaml(const std::string& name, const std::string& text) {
+  return {name, 2, 0, [text](const TempFolder& temp) {
+            return Words{"train", temp.write("my.yaml", text), "run.dir=" + temp.path("run")};
+          }};
+}
+
+/// Training of the small config with overrides.
+BadInput override_of(const std::string& name, int ranks, const Words& overrides, int code = 2) {
+  return {name, code, ranks,
+          [overrides](const TempFolder& temp) { return train(temp, overrides); }};
+}
+
+/// Training on a file of these bytes.
+BadInput data(const std::string& name, const std::string& file, const std::string& bytes,
+              const std::string& block) {
+  return {name, 2, 2, [=](const TempFolder& temp) {
+            temp.write(file, bytes);
+            return Words{"train", temp.write("my.yaml", "data: " + block + "\n"),
+                         "run.dir=" + temp.path("run")};
+          }};
+}
+
+/// A finished run of ten steps, changed by `change`, is asked to go on.
+BadInput checkpoint(const std::string& name,
+                    const std::function<Words(const TempFolder&)>& change) {
+  return {name, 2, 2, [change](const TempFolder& temp) {
+            const auto first = run(switchyard(2, train(temp, {"train.steps=10"})), temp.path());
+            INFO(first.err);
+            REQUIRE(first.code == 0);
+            return change(temp);
+          }};
+}
+
+std::filesystem::path first_shard(const TempFolder& temp) {
+  std::vector<std::filesystem::path> shards;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(temp.path("run/checkpoints/step-00000010")))
+    if (entry.path().extension() == ".safetensors") shards.push_back(entry.path());
+  REQUIRE_FALSE(shards.empty());
+  return *std::min_element(shards.begin(), shards.end());
+}
+
+const Words kMustResume = {"train.steps=20", "run.resume=must"};
+
+std::vector<BadInput> config_inputs() {
+  return {
+      yaml("an unknown key", "moe: {num_expert: 8}\n"),
+      yaml("a key of another tool", "model: {hidden_size: 64}\n"),
+      yaml("a key in the wrong block", "model: {top_k: 2}\n"),
+      yaml("a duplicate key", "train:\n  steps: 10\n  steps: 20\n"),
+      yaml("a wrong type", "train: {steps: many}\n"),
+      yaml("a number in quotes", "train: {steps: \"10\"}\n"),
+      yaml("an unknown router", "moe: {router: {type: mixtrall}}\n"),
+      yaml("an option of a type that is not selected",
+           "moe: {router: {type: mixtral, score: sigmoid}}\n"),
+      yaml("top_k above num_experts", "moe: {num_experts: 4, top_k: 8}\n"),
+      yaml("one expert per token with normalised weights",
+           "moe: {top_k: 1, router: {normalize: true}}\n"),
+      yaml("text that is no YAML", "moe: {top_k: 2\n"),
+      override_of("an unknown key on the command line", 0, {"optim.learning_rate=1e-3"}),
+      override_of("a micro-batch smaller than the ranks", 4,
+                  {"train.micro_sequences=2", "train.sequences_per_step=2"}),
+      override_of("steps that do not hold whole micro-batches", 0, {"train.micro_sequences=3"}),
+      override_of("an expert axis that does not divide the ranks", 4, {"parallel.expert=3"}),
+      override_of("an expert axis above the number of experts", 4,
+                  {"parallel.expert=4", "moe.num_experts=2"}),
+      {"a config file that is not there", 2, 0,
+       [](const TempFolder& temp) {
+         return Words{"train", temp.path("none.yaml")};
+       }},
+      {"an unknown command", 2, 0, [](const TempFolder&) { return Words{"trian"}; }},
+  };
+}
+
+std::vector<BadInput> data_inputs() {
+  const std::string tokens = "{type: tokens, paths: [t.bin], format: raw, dtype: u16}";
+  return {
+      data("a data file that is not there", "other.txt", "text", "{type: text, paths: [none.txt]}"),
+      data("an empty data file", "a.txt", "", "{type: text, paths: [a.txt]}"),
+      data("a data file too short for one sequence", "a.txt", "short",
+           "{type: text, paths: [a.txt]}"),
+      data("a truncated token file", "t.bin", std::string(5001, '\1'), tokens),
+      {"a token outside the vocabulary", 2, 2,
+       [tokens](const TempFolder& temp) {
+         std::string bytes(40000, '\0');
+         bytes[20] = '\x50';
+         temp.write("t.bin", bytes);
+         return Words{"train", temp.write("my.yaml", "data: " + tokens + "\n"),
+                      "run.dir=" + temp.path("run"), "model.vocab_size=64"};
+       }},
+      {"a run folder that cannot be written", 2, 2,
+       [](const TempFolder& temp) {
+         Words words = train(temp);
+         words[2] = "run.dir=" + temp.write("file", "") + "/run";
+         return words;
+       }},
+  };
+}
+
+std::vector<BadInput> checkpoint_inputs() {
+  return {
+      checkpoint("a checkpoint of another model",
+                 [](const TempFolder& temp) {
+                   return train(temp, {"train.steps=20", "model.num_layers=3"});
+                 }),
+      checkpoint("a checkpoint of another seed",
+                 [](const TempFolder& temp) {
+                   return train(temp, {"train.steps=20", "run.seed=2"});
+                 }),
+      checkpoint("an altered checkpoint",
+                 [](const TempFolder& temp) {
+                   const auto shard = first_shard(temp);
+                   std::string bytes = read_text(shard);
+                   bytes.back() = static_cast<char>(bytes.back() ^ 1);
+                   std::ofstream(shard, std::ios::binary) << bytes;
+                   return train(temp, kMustResume);
+                 }),
+      checkpoint("a truncated checkpoint",
+                 [](const TempFolder& temp) {
+                   const auto shard = first_shard(temp);
+                   std::filesystem::resize_file(shard, std::filesystem::file_size(shard) / 2);
+                   return train(temp, kMustResume);
+                 }),
+      checkpoint("a checkpoint without one of its files",
+                 [](const TempFolder& temp) {
+                   std::filesystem::remove(first_shard(temp));
+                   return train(temp, kMustResume);
+                 }),
+      override_of("no checkpoint where one must be", 2, {"run.resume=must"}),
+      override_of("a loss that is not finite", 2,
+                  {"optim.lr=1e30", "optim.min_lr=1e30", "optim.warmup_steps=0"}, 3),
+  };
+}
+
+/// Places and hashes differ between machines; the docs name them by a word.
+std::string without_places(std::string text, const TempFolder& temp) {
+  const std::string folder = temp.path();
+  for (size_t at; (at = text.find(folder)) != std::string::npos;)
+    text.replace(at, folder.size(), "DIR/");
+  return std::regex_replace(text, std::regex("\\b[0-9a-f]{32}\\b"), "HASH");
+}
+
+/// The one error line of a bad input, as docs/errors.md shows it.
+std::string entry_of(const BadInput& input) {
+  const TempFolder temp;
+  const auto outcome = run(switchyard(input.ranks, input.arguments(temp)), temp.path());
+  INFO(input.name << "\n" << outcome.out << outcome.err);
+  CHECK(outcome.code == input.code);
+  Words errors;
+  for (const auto& line : lines_of(outcome.out + outcome.err))
+    if (line.rfind("error:", 0) == 0) errors.push_back(line);
+  CHECK(errors.size() == 1);
+  const std::string line = errors.empty() ? "" : without_places(errors.front(), temp);
+  return "**" + input.name + "** (" + std::to_string(input.code) + ")\n```\n" + line + "\n```\n";
+}
+
+void compare_with_docs(const std::string& section, const std::vector<BadInput>& inputs) {
+  std::string expected;
+  for (const auto& input : inputs) expected += entry_of(input);
+  const std::string page = read_text(SWITCHYARD_SOURCE_DIR "/docs/errors.md");
+  const std::string begin = "<!-- " + section + " -->\n";
+  const size_t from = page.find(begin);
+  REQUIRE(from != std::string::npos);
+  const std::string found = page.substr(from + begin.size(), expected.size());
+  if (found != expected) std::ofstream("errors_" + section + ".md") << expected;
+  INFO("what docs/errors.md should hold is in errors_" << section << ".md of the build folder");
+  CHECK(found == expected);
+}
+
+TEST_CASE("Each bad config gets the one line that docs/errors.md shows") {
+  compare_with_docs("config", config_inputs());
+}
+
+TEST_CASE("Bad data gets the one line that docs/errors.md shows") {
+  compare_with_docs("data", data_inputs());
+}
+
+TEST_CASE("Each bad checkpoint and number gets the one line that docs/errors.md shows") {
+  compare_with_docs("checkpoint", checkpoint_inputs());
+}
+
+TEST_CASE("A loss that is not finite leaves the state before it on disk") {
+  const TempFolder temp;
+  const auto outcome = run(
+      switchyard(2, train(temp, {"optim.lr=1e30", "optim.min_lr=1e30", "optim.warmup_steps=0"})),
+      temp.path());
+  REQUIRE(outcome.code == 3);
+  CHECK(run(switchyard(0, {"ckpt", "verify", temp.path("run")}), temp.path()).code == 0);
+}
+
+TEST_CASE("on_nan: skip goes on, the same on all ranks") {
+  const TempFolder temp;
+  const auto outcome =
+      run(switchyard(2, train(temp, {"optim.lr=1e30", "optim.min_lr=1e30", "optim.warmup_steps=0",
+                                     "train.on_nan=skip", "train.steps=5", "eval.every=0"})),
+          temp.path());
+  INFO(outcome.err);
+  CHECK(outcome.code == 0);
+  CHECK(summary_of(temp, "run").at("steps") == 5);
+}
+
+}  // namespace
+}  // namespace switchyard::test

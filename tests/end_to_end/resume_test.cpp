@@ -1,0 +1,103 @@
+#include <catch2/catch.hpp>
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "tests/support/tiny_run.h"
+
+namespace switchyard::test {
+namespace {
+
+const std::vector<std::string> kLonger = {"train.steps=150", "eval.every=75"};
+
+pid_t rank_to_kill(const Program& program, int ranks, std::mt19937& random) {
+  const auto processes = ranks_of(program.pid());
+  return processes.empty() ? 0
+                           : processes[random() % static_cast<size_t>(ranks) % processes.size()];
+}
+
+/// Starts the run and kills one rank some steps later. False when the run ended before.
+bool run_and_kill(const TempFolder& temp, int ranks, std::mt19937& random) {
+  const int64_t before = steps_logged(temp, "killed");
+  const int64_t target = before + 3 + static_cast<int64_t>(random() % 40);
+  Program program(tiny_training(temp, ranks, "killed", kLonger), temp.path());
+  wait_until([&] { return steps_logged(temp, "killed") >= target || !program.running(); });
+  if (!program.running()) return false;
+  const pid_t victim = rank_to_kill(program, ranks, random);
+  REQUIRE(victim > 0);
+  kill(victim, SIGKILL);
+  CHECK(program.wait().code == 137);
+  return true;
+}
+
+TEST_CASE("A run killed at random moments ends with the same bits as an unbroken one") {
+  for (const int ranks : {1, 2}) {
+    const TempFolder temp;
+    const auto whole = run(tiny_training(temp, ranks, "whole", kLonger), temp.path());
+    INFO(ranks << " ranks: " << whole.err);
+    REQUIRE(whole.code == 0);
+
+    std::mt19937 random(static_cast<unsigned>(ranks));
+    int kills = 0;
+    for (int attempt = 0; attempt < 4; ++attempt)
+      if (run_and_kill(temp, ranks, random)) ++kills;
+    REQUIRE(kills > 0);
+    const auto last = run(tiny_training(temp, ranks, "killed", kLonger), temp.path());
+    INFO("after " << kills << " kills: " << last.err);
+    REQUIRE(last.code == 0);
+
+    CHECK(summary_of(temp, "killed").at("state_hash") ==
+          summary_of(temp, "whole").at("state_hash"));
+    const auto expected = logged(temp, "whole", "nll"), found = logged(temp, "killed", "nll");
+    int differences = 0;
+    for (const auto& [step, nll] : expected)
+      if (found.count(step) == 0 || found.at(step) != nll) ++differences;
+    WARN(ranks << " ranks: " << kills << " kills, " << differences << " of " << expected.size()
+               << " logged nll differ");
+    CHECK(differences == 0);
+    CHECK(found.size() == expected.size());
+  }
+}
+
+TEST_CASE("A run goes on with another number of ranks and another expert axis") {
+  const TempFolder temp;
+  REQUIRE(run(tiny_training(temp, 2, "whole"), temp.path()).code == 0);
+  REQUIRE(run(tiny_training(temp, 2, "moved", {"train.steps=30", "optim.schedule=constant"}),
+              temp.path())
+              .code == 0);
+  const auto four =
+      run(tiny_training(temp, 4, "moved",
+                        {"train.steps=50", "parallel.expert=4", "optim.schedule=constant"}),
+          temp.path());
+  INFO(four.err);
+  REQUIRE(four.code == 0);
+  const auto one = run(tiny_training(temp, 1, "moved", {"optim.schedule=constant"}), temp.path());
+  INFO(one.err);
+  REQUIRE(one.code == 0);
+  const auto steps = logged(temp, "moved", "nll");
+  CHECK(steps.size() == 60);
+}
+
+TEST_CASE("A damaged newest checkpoint is passed over, loudly, under resume: auto") {
+  const TempFolder temp;
+  REQUIRE(run(tiny_training(temp, 2, "run", {"train.steps=30"}), temp.path()).code == 0);
+  const auto whole = run(tiny_training(temp, 2, "whole", {}), temp.path());
+  REQUIRE(whole.code == 0);
+  for (const auto& entry :
+       std::filesystem::directory_iterator(temp.path("run/checkpoints/step-00000030"))) {
+    if (entry.path().extension() != ".safetensors") continue;
+    std::string bytes = read_text(entry.path());
+    bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+    std::ofstream(entry.path(), std::ios::binary) << bytes;
+    break;
+  }
+  const auto outcome = run(tiny_training(temp, 2, "run"), temp.path());
+  INFO(outcome.out << outcome.err);
+  CHECK(outcome.code == 0);
+  CHECK((outcome.out + outcome.err).find("step-00000030") != std::string::npos);
+  CHECK(logged(temp, "run", "step").size() == 60);
+}
+
+}  // namespace
+}  // namespace switchyard::test
