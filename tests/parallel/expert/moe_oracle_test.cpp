@@ -1,0 +1,248 @@
+#include <torch/torch.h>
+
+#include <catch2/catch.hpp>
+#include <iostream>
+#include <mutex>
+
+#include "core/base/partition.h"
+#include "core/moe/moe_layer.h"
+#include "parallel/comm/thread_communicator.h"
+#include "parallel/expert/all_to_all_dispatcher.h"
+#include "tests/support/reference_moe.h"
+
+// The whole layer (router → capacity → dispatch → experts → combine) against the loop over tokens,
+// in fp64, with the batch split over 1, 2, 4 and 5 ranks.
+
+using namespace switchyard;
+
+namespace {
+
+constexpr int64_t kHidden = 6, kWidth = 5, kLength = 3;
+
+struct Case {
+  std::string name;
+  MoEOptions moe;
+  int64_t sequences = 7;
+  bool training = true;
+  std::vector<double> bias;
+};
+
+MoEOptions moe_options(const std::string& router, int64_t experts, int64_t k) {
+  MoEOptions moe;
+  moe.router.type = router;
+  moe.num_experts = experts;
+  moe.top_k = k;
+  moe.expert_dim = kWidth;
+  return moe;
+}
+
+MoEOptions with_capacity(MoEOptions moe, const std::string& order, const std::string& scope,
+                         bool renormalize = false) {
+  moe.capacity.factor = 0.5;
+  moe.capacity.eval_factor = 1.0;
+  moe.capacity.order = order;
+  moe.capacity.scope = scope;
+  moe.capacity.renormalize = renormalize;
+  return moe;
+}
+
+std::vector<Case> all_cases() {
+  std::vector<Case> cases;
+  auto add = [&](const std::string& name, MoEOptions moe) { cases.push_back({name, moe}); };
+  add("switch", moe_options("switch", 5, 1));
+  auto jittered = moe_options("switch", 5, 1);
+  jittered.router.jitter = 0.1;
+  add("switch with jitter", jittered);
+  add("gshard", moe_options("gshard", 5, 2));
+  add("mixtral", moe_options("mixtral", 5, 2));
+  add("deepseek_moe", moe_options("deepseek_moe", 7, 3));
+  for (const auto* score : {"softmax", "sigmoid", "sqrtsoftplus"})
+    for (const bool normalize : {false, true}) {
+      auto moe = moe_options("top_k", 6, 2);
+      moe.router.score = score;
+      moe.router.normalize = normalize;
+      moe.router.groups = 3;
+      moe.router.kept_groups = 2;
+      add(std::string("top_k ") + score + (normalize ? " normalised" : ""), moe);
+    }
+  auto v3 = moe_options("deepseek_v3", 8, 3);
+  v3.router.groups = 4;
+  v3.router.kept_groups = 2;
+  v3.router.scale = 2.5;
+  v3.shared_experts = 1;
+  v3.bias.type = "sign";
+  add("deepseek_v3 with groups, scale, bias and a shared expert", v3);
+  cases.back().bias = {0.3, -0.9, 0.1, 0.0, -0.2, 0.4, -1.0, 0.05};
+  for (const auto* order : {"position", "probability", "batch_priority"})
+    for (const auto* scope : {"micro_batch", "sequence"})
+      for (const auto* router : {"switch", "mixtral", "gshard"}) {
+        const int64_t k = std::string(router) == "switch" ? 1 : 2;
+        add(std::string(router) + " capacity " + order + " " + scope,
+            with_capacity(moe_options(router, 4, k), order, scope,
+                          std::string(router) == "mixtral"));
+      }
+  add("evaluation: eval_factor, no random numbers",
+      with_capacity(moe_options("gshard", 4, 2), "position", "micro_batch"));
+  cases.back().training = false;
+  add("one token per rank at most", moe_options("mixtral", 3, 2));
+  cases.back().sequences = 2;
+  return cases;
+}
+
+struct Outcome {
+  torch::Tensor y_TD, x_grad_TD, router_grad_ED;
+  std::map<int64_t, std::pair<torch::Tensor, torch::Tensor>> expert_grads;
+  torch::Tensor ids_TK, kept_TK;
+};
+
+RoutingContext context_for(const Case& c, int64_t first_token, Communicator* comm) {
+  RoutingContext context;
+  context.seed = 11;
+  context.step = 4;
+  context.layer = 2;
+  context.first_token = first_token;
+  context.sequence_length = kLength;
+  context.communicator = comm;
+  context.training = c.training;
+  return context;
+}
+
+MoELayer make_layer(const Case& c, std::shared_ptr<TokenDispatcher> dispatcher) {
+  MoELayerOptions options;
+  options.hidden_dim = kHidden;
+  options.moe = c.moe;
+  options.init_std = 0.5;
+  options.seed = 3;
+  options.name = "layers.2";
+  options.dispatcher = std::move(dispatcher);
+  MoELayer layer(options);
+  layer->to(torch::kDouble);
+  if (!c.bias.empty()) layer->router_bias_E.copy_(torch::tensor(c.bias, torch::kDouble));
+  return layer;
+}
+
+torch::Tensor random_like(std::vector<int64_t> shape, int64_t seed) {
+  auto generator = at::detail::createCPUGenerator(static_cast<uint64_t>(seed));
+  return at::randn(shape, generator, torch::kDouble);
+}
+
+Outcome run_layer(const Case& c, int ranks) {
+  const int64_t T = c.sequences * kLength;
+  const auto x = random_like({T, kHidden}, 1), g = random_like({T, kHidden}, 2);
+  Outcome outcome;
+  std::mutex mutex;
+  run_ranks(ranks, [&](Communicator& world) {
+    const ExpertPlacement placement(c.moe.num_experts, ranks);
+    auto layer = make_layer(c, make_all_to_all_dispatcher(world, placement));
+    const Block block = block_of(world.rank(), ranks, c.sequences);
+    const int64_t first = block.first * kLength, count = block.count * kLength;
+    const auto mine = x.narrow(0, first, count).clone().requires_grad_(true);
+    const auto output = layer->forward(mine, context_for(c, first, &world));
+    (output.y_TD * g.narrow(0, first, count)).sum().backward();
+
+    auto router_grad = layer->router_ED.grad().defined() ? layer->router_ED.grad().clone()
+                                                         : torch::zeros_like(layer->router_ED);
+    world.all_reduce({router_grad}, ReduceOp::kSum)->wait();
+    const auto y = gather_rows(world, output.y_TD.detach().contiguous());
+    const auto grad = gather_rows(
+        world, mine.grad().defined() ? mine.grad().contiguous() : torch::zeros_like(mine));
+    const auto ids = gather_rows(world, output.decision.expert_ids_TK.contiguous());
+    const auto kept = gather_rows(world, output.decision.kept_TK.to(torch::kLong).contiguous());
+    std::lock_guard lock(mutex);
+    const auto& local = layer->local_experts();
+    for (size_t slot = 0; slot < local.size(); ++slot) {
+      const auto grad_of = [&](const torch::Tensor& weight) {
+        return weight.grad().defined() ? weight.grad()[slot].clone()
+                                       : torch::zeros_like(weight[slot]);
+      };
+      outcome.expert_grads[local[slot]] = {grad_of(layer->experts->gate_up_eGD),
+                                           grad_of(layer->experts->down_eDF)};
+    }
+    if (world.rank() == 0) {
+      outcome.y_TD = y;
+      outcome.x_grad_TD = grad;
+      outcome.router_grad_ED = router_grad;
+      outcome.ids_TK = ids;
+      outcome.kept_TK = kept;
+    }
+  });
+  return outcome;
+}
+
+struct Expected {
+  Outcome outcome;
+  reference::Result result;
+};
+
+Expected run_reference(const Case& c) {
+  const int64_t T = c.sequences * kLength;
+  auto layer = make_layer(c, nullptr);
+  reference::Weights w;
+  w.router_ED = layer->router_ED.detach().clone().requires_grad_(true);
+  w.bias_E = layer->router_bias_E;
+  for (int64_t e = 0; e < c.moe.num_experts; ++e) {
+    w.gate_up.push_back(layer->experts->gate_up_eGD.detach()[e].clone().requires_grad_(true));
+    w.down.push_back(layer->experts->down_eDF.detach()[e].clone().requires_grad_(true));
+  }
+  if (c.moe.shared_experts > 0) {
+    w.shared_gate_up = layer->shared->gate_up.detach();
+    w.shared_down = layer->shared->down.detach();
+  }
+  const auto x = random_like({T, kHidden}, 1).requires_grad_(true);
+  Expected expected;
+  expected.result = reference::forward(c.moe, w, x, context_for(c, 0, nullptr));
+  (expected.result.y_TD * random_like({T, kHidden}, 2)).sum().backward();
+  Outcome& o = expected.outcome;
+  o.y_TD = expected.result.y_TD.detach();
+  o.x_grad_TD = x.grad();
+  o.router_grad_ED =
+      w.router_ED.grad().defined() ? w.router_ED.grad() : torch::zeros_like(w.router_ED);
+  for (int64_t e = 0; e < c.moe.num_experts; ++e) {
+    const auto grad_of = [](const torch::Tensor& t) {
+      return t.grad().defined() ? t.grad() : torch::zeros_like(t);
+    };
+    o.expert_grads[e] = {grad_of(w.gate_up[e]), grad_of(w.down[e])};
+  }
+  return expected;
+}
+
+double difference(const torch::Tensor& a, const torch::Tensor& b) {
+  REQUIRE(a.sizes() == b.sizes());
+  return a.numel() == 0 ? 0.0 : (a - b).abs().max().item<double>();
+}
+
+}  // namespace
+
+TEST_CASE("oracle: the MoE layer equals the loop over tokens on 1, 2, 4 and 5 ranks") {
+  double worst = 0;
+  for (const Case& c : all_cases()) {
+    const Expected expected = run_reference(c);
+    int64_t dropped = 0;
+    for (const int ranks : {1, 2, 4, 5}) {
+      CAPTURE(c.name, ranks);
+      const Outcome actual = run_layer(c, ranks);
+      for (size_t t = 0; t < expected.result.choices.size(); ++t) {
+        const auto& choices = expected.result.choices[t];
+        for (int64_t k = 0; k < c.moe.top_k; ++k) {
+          const bool chosen = k < static_cast<int64_t>(choices.size());
+          CHECK(actual.ids_TK[t][k].item<int64_t>() == (chosen ? choices[k].expert : -1));
+          CHECK(actual.kept_TK[t][k].item<int64_t>() == (chosen && choices[k].kept ? 1 : 0));
+          dropped += chosen && !choices[k].kept;
+        }
+      }
+      const Outcome& o = expected.outcome;
+      double here =
+          std::max({difference(actual.y_TD, o.y_TD), difference(actual.x_grad_TD, o.x_grad_TD),
+                    difference(actual.router_grad_ED, o.router_grad_ED)});
+      for (const auto& [expert, grads] : o.expert_grads) {
+        REQUIRE(actual.expert_grads.count(expert) == 1);
+        here = std::max({here, difference(actual.expert_grads.at(expert).first, grads.first),
+                         difference(actual.expert_grads.at(expert).second, grads.second)});
+      }
+      CHECK(here < 1e-12);
+      worst = std::max(worst, here);
+    }
+    if (c.moe.capacity.factor && c.training) CHECK(dropped > 0);
+  }
+  std::cout << "oracle: largest difference " << worst << "\n";
+}

@@ -1,0 +1,190 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <tuple>
+#include <vector>
+
+#include "core/base/counter_rng.h"
+#include "core/moe/options.h"
+#include "core/moe/records.h"
+
+// The oracle: an MoE layer as loops over tokens, over the whole batch in one process. It shares no
+// code with core/moe; gradients come from autograd over elementary operations.
+namespace switchyard::reference {
+
+struct Weights {
+  torch::Tensor router_ED, bias_E;            // bias may be undefined
+  std::vector<torch::Tensor> gate_up, down;   // one [2F, D] and one [D, F] per expert
+  torch::Tensor shared_gate_up, shared_down;  // may be undefined
+};
+
+struct Choice {
+  int64_t token, column, expert;
+  torch::Tensor weight;  // scalar
+  bool kept = true;
+};
+
+struct Result {
+  torch::Tensor y_TD;
+  std::vector<std::vector<Choice>> choices;  // per token, in choice order
+  std::vector<int64_t> counts;               // selected, per expert
+};
+
+inline torch::Tensor ffn(const torch::Tensor& gate_up, const torch::Tensor& down,
+                         const torch::Tensor& x_D) {
+  const int64_t F = gate_up.size(0) / 2;
+  const auto h = gate_up.matmul(x_D);
+  const auto gate = h.slice(0, 0, F), up = h.slice(0, F);
+  return down.matmul(gate * torch::sigmoid(gate) * up);
+}
+
+inline std::vector<int64_t> best(const std::vector<double>& keys, int64_t k) {
+  std::vector<int64_t> chosen;
+  for (int64_t i = 0; i < k; ++i) {
+    int64_t top = -1;
+    for (int64_t e = 0; e < static_cast<int64_t>(keys.size()); ++e) {
+      const bool taken = std::find(chosen.begin(), chosen.end(), e) != chosen.end();
+      if (!taken && (top < 0 || keys[e] > keys[top])) top = e;
+    }
+    chosen.push_back(top);
+  }
+  return chosen;
+}
+
+inline torch::Tensor scores(const MoEOptions& moe, const torch::Tensor& logits_E) {
+  const std::string& type = moe.router.type;
+  std::string score = type == "deepseek_v3" ? "sigmoid"
+                      : type == "top_k"     ? moe.router.score
+                                            : "softmax";
+  if (score == "sigmoid") return 1 / (1 + torch::exp(-logits_E));
+  if (score == "sqrtsoftplus") return torch::sqrt(torch::log(1 + torch::exp(logits_E)));
+  const auto e = torch::exp(logits_E - logits_E.max().detach());
+  return e / e.sum();
+}
+
+inline std::vector<int64_t> select(const MoEOptions& moe, const std::vector<double>& keys) {
+  const int64_t E = moe.num_experts, G = moe.router.groups, size = E / G;
+  if (moe.router.kept_groups >= G) return best(keys, moe.top_k);
+  const bool top_two = moe.router.type == "deepseek_v3" ||
+                       (moe.router.type == "top_k" && moe.router.score != "softmax");
+  std::vector<double> group_keys;
+  for (int64_t g = 0; g < G; ++g) {
+    std::vector<double> inside(keys.begin() + g * size, keys.begin() + (g + 1) * size);
+    std::sort(inside.rbegin(), inside.rend());
+    group_keys.push_back(top_two && size > 1 ? inside[0] + inside[1] : inside[0]);
+  }
+  const auto kept = best(group_keys, moe.router.kept_groups);
+  std::vector<double> limited(keys.size(), -std::numeric_limits<double>::infinity());
+  for (const int64_t g : kept)
+    for (int64_t e = g * size; e < (g + 1) * size; ++e) limited[e] = keys[e];
+  return best(limited, moe.top_k);
+}
+
+inline std::vector<Choice> choose(const MoEOptions& moe, const Weights& w, const torch::Tensor& x_D,
+                                  int64_t token, const RoutingContext& context) {
+  auto input_D = x_D;
+  const uint64_t step = static_cast<uint64_t>(context.step),
+                 layer = static_cast<uint64_t>(context.layer);
+  const uint64_t global = static_cast<uint64_t>(context.first_token + token);
+  if (context.training && moe.router.jitter > 0) {
+    std::vector<double> noise;
+    for (uint64_t d = 0; d < static_cast<uint64_t>(x_D.size(0)); ++d)
+      noise.push_back(1 - moe.router.jitter +
+                      2 * moe.router.jitter * uniform({context.seed, 3, step, layer, global, d}));
+    input_D = x_D * torch::tensor(noise, x_D.options().requires_grad(false));
+  }
+  const auto logits_E = w.router_ED.matmul(input_D);
+  const auto s_E = scores(moe, logits_E);
+  std::vector<double> keys;
+  for (int64_t e = 0; e < moe.num_experts; ++e)
+    keys.push_back(s_E[e].item<double>() + (w.bias_E.defined() ? w.bias_E[e].item<double>() : 0.0));
+  const auto ids = select(moe, keys);
+
+  std::vector<Choice> choices;
+  auto sum = torch::zeros({}, s_E.options()), sum_exp = torch::zeros({}, s_E.options());
+  for (const int64_t e : ids) {
+    sum = sum + s_E[e];
+    sum_exp = sum_exp + torch::exp(logits_E[e]);
+  }
+  const std::string& type = moe.router.type;
+  const bool normalized = type == "gshard" || type == "deepseek_v3" ||
+                          (type == "top_k" && moe.router.normalize.value_or(moe.top_k > 1));
+  for (int64_t k = 0; k < moe.top_k; ++k) {
+    auto weight = s_E[ids[k]];
+    if (normalized) weight = weight / sum;
+    if (type == "mixtral") weight = torch::exp(logits_E[ids[k]]) / sum_exp;
+    choices.push_back({token, k, ids[k], weight});
+  }
+  if (type == "gshard" && context.training &&
+      2 * choices[1].weight.item<double>() <= uniform({context.seed, 4, step, layer, global, 0}))
+    choices.pop_back();
+  return choices;
+}
+
+// Refuses the choices over capacity in one group of tokens.
+inline void drop(const MoEOptions& moe, double factor, int64_t tokens, std::vector<Choice*> group) {
+  const auto& order = moe.capacity.order;
+  const double seats = factor * moe.top_k * tokens / moe.num_experts * (1 - 1e-12);
+  const int64_t capacity =
+      std::max<int64_t>(moe.capacity.min, static_cast<int64_t>(std::ceil(seats)));
+  std::vector<double> largest(1);
+  for (const Choice* c : group) {
+    if (static_cast<size_t>(c->token) >= largest.size()) largest.resize(c->token + 1, 0);
+    largest[c->token] = std::max(largest[c->token], c->weight.item<double>());
+  }
+  using Key = std::tuple<double, double, int64_t, int64_t>;
+  const auto key = [&](const Choice* c) -> Key {
+    const double k = static_cast<double>(c->column);
+    if (order == "probability") return {-c->weight.item<double>(), 0, c->token, c->column};
+    if (order == "batch_priority") return {k, -largest[c->token], c->token, 0};
+    return {k, 0, c->token, 0};
+  };
+  std::stable_sort(group.begin(), group.end(), [&](auto* a, auto* b) { return key(a) < key(b); });
+  std::vector<int64_t> used(moe.num_experts, 0);
+  for (Choice* c : group) c->kept = used[c->expert]++ < capacity;
+}
+
+inline Result forward(const MoEOptions& moe, const Weights& w, const torch::Tensor& x_TD,
+                      const RoutingContext& context) {
+  const int64_t T = x_TD.size(0);
+  Result result;
+  result.counts.assign(moe.num_experts, 0);
+  for (int64_t t = 0; t < T; ++t) result.choices.push_back(choose(moe, w, x_TD[t], t, context));
+  for (const auto& token : result.choices)
+    for (const Choice& c : token) ++result.counts[c.expert];
+  if (moe.capacity.factor) {
+    const double factor = context.training
+                              ? *moe.capacity.factor
+                              : moe.capacity.eval_factor.value_or(*moe.capacity.factor);
+    const int64_t group = moe.capacity.scope == "sequence" ? context.sequence_length : T;
+    for (int64_t first = 0; first < T; first += group) {
+      std::vector<Choice*> members;
+      for (int64_t t = first; t < std::min(T, first + group); ++t)
+        for (Choice& c : result.choices[t]) members.push_back(&c);
+      drop(moe, factor, group, members);
+    }
+  }
+  std::vector<torch::Tensor> rows;
+  for (int64_t t = 0; t < T; ++t) {
+    auto y_D = torch::zeros_like(x_TD[t]);
+    auto kept_sum = torch::zeros({}, x_TD.options());
+    for (const Choice& c : result.choices[t])
+      if (c.kept) kept_sum = kept_sum + c.weight;
+    for (Choice& c : result.choices[t]) {
+      if (!c.kept) continue;
+      auto weight = c.weight;
+      if (moe.capacity.factor && moe.capacity.renormalize) weight = weight / kept_sum;
+      y_D = y_D + weight * moe.router.scale * ffn(w.gate_up[c.expert], w.down[c.expert], x_TD[t]);
+    }
+    if (w.shared_gate_up.defined()) y_D = y_D + ffn(w.shared_gate_up, w.shared_down, x_TD[t]);
+    rows.push_back(y_D);
+  }
+  result.y_TD = T > 0 ? torch::stack(rows) : torch::zeros_like(x_TD);
+  return result;
+}
+
+}  // namespace switchyard::reference
