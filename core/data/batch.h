@@ -12,31 +12,35 @@ namespace switchyard {
 
 /// One rank's share of a micro-batch.
 struct Batch {
-  at::Tensor tokens_BL;   ///< int64
-  at::Tensor targets_BL;  ///< int64, the next token; −1 = not scored
-  at::Tensor domain_B;    ///< int64, domain of each sequence
+  at::Tensor tokens_BL;        ///< int64
+  at::Tensor targets_BL;       ///< int64, the next token; −1 = not scored
+  at::Tensor domain_B;         ///< int64, domain of each sequence
   int64_t step = 0;            ///< optimizer steps done before this one
   int64_t first_sequence = 0;  ///< number, within the step, of row 0
 };
 
-/// Where sequences come from. Every sequence is a pure function of its coordinates: the same on every
-/// rank, in any order, after any resume. Thread-safe.
+/// Where sequences come from. Every sequence is a pure function of its coordinates: the same on
+/// every rank, in any order, after any resume. Thread-safe.
 class TokenSource {
  public:
   virtual ~TokenSource() = default;
   virtual int64_t vocab_size() const = 0;
   virtual const std::vector<std::string>& domains() const = 0;
-  /// Fills `length` tokens and targets and returns the domain: training sequence `sequence` (from 0)
-  /// of step `step`, with `sequences_per_step` sequences a step.
+  /// Fills `length` tokens and targets and returns the domain: training sequence `sequence` (from
+  /// 0) of step `step`, with `sequences_per_step` sequences a step.
   virtual int64_t training_sequence(int64_t step, int64_t sequence, int64_t length, int64_t* tokens,
                                     int64_t* targets) const = 0;
   /// How many validation sequences exist; synthetic data has as many as wanted.
   virtual int64_t num_validation_sequences(int64_t length) const = 0;
   virtual int64_t validation_sequence(int64_t index, int64_t length, int64_t* tokens,
                                       int64_t* targets) const = 0;
+  /// Targets that are scored in every sequence of `length` tokens (the others are −1): a step's
+  /// count is known before its first micro-batch.
+  virtual int64_t scored_tokens(int64_t length) const { return length; }
   /// Whether the loss of the true model is known (synthetic data).
   virtual bool has_true_model() const { return false; }
-  /// Sum over the scored positions of −ln of the true model's probability, for a validation sequence.
+  /// Sum over the scored positions of −ln of the true model's probability, for a validation
+  /// sequence.
   virtual double true_model_nll_sum(int64_t index, int64_t length) const;
   /// Text that names the data exactly (options, file sizes and hashes): resume compares it.
   virtual std::string fingerprint() const = 0;
