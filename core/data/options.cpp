@@ -20,33 +20,30 @@ std::string folder_of(const Mark& mark) {
   return fs::absolute(mark.source).lexically_normal().parent_path().string();
 }
 
+constexpr const char* kPathsSchema = R"({"type": "array", "items": {"type": "string"}})";
+
 Field& path_list(Fields& fields, const std::string& key, PathList& target,
                  const std::string& help) {
-  return fields.custom(
-      key, "list of paths",
-      [&target](const Value& value) {
-        if (!value.is_list()) value.fail("expected a list of paths, like [a.txt, src/*.txt]");
-        PathList read;
-        read.base_dir = folder_of(value.mark);
-        for (const Value& item : value.items) {
-          read.paths.push_back(item.as_text());
-          if (read.paths.back().empty()) item.fail("a path is empty");
-        }
-        target = std::move(read);
-      },
-      [&target] {
-        std::vector<Value> items;
-        for (const auto& path : target.paths) items.push_back(Value::of_text(path));
-        return Value::list(std::move(items));
-      },
-      help);
-}
-
-Value word(const std::string& text) {
-  Value value;
-  value.kind = Value::Kind::kScalar;
-  value.scalar = text;
-  return value;
+  return fields
+      .custom(
+          key, "list of paths",
+          [&target](const Value& value) {
+            if (!value.is_list()) value.fail("expected a list of paths, like [a.txt, src/*.txt]");
+            PathList read;
+            read.base_dir = folder_of(value.mark);
+            for (const Value& item : value.items) {
+              read.paths.push_back(item.as_text());
+              if (read.paths.back().empty()) item.fail("a path is empty");
+            }
+            target = std::move(read);
+          },
+          [&target] {
+            std::vector<Value> items;
+            for (const auto& path : target.paths) items.push_back(Value::of_text(path));
+            return Value::list(std::move(items));
+          },
+          help)
+      .with_schema(kPathsSchema);
 }
 
 bool is_word(const Value& value, const std::string& text) {
@@ -85,7 +82,7 @@ Value print_documents(const DocumentOptions& options) {
     case DocumentOptions::Kind::kNone:
       break;
   }
-  return word("none");
+  return Value::of_word("none");
 }
 
 void describe_synthetic(Fields& fields, DataOptions& options) {
@@ -119,15 +116,13 @@ void describe_synthetic(Fields& fields, DataOptions& options) {
       .only_for(owner);
   fields
       .number_or("rho", options.rho, "auto",
-                 "Latent variant: chance per token that the domain changes; auto = 1/128.")
+                 "Chance per token that the domain changes; auto = 1/128.")
       .at_least(0)
       .less_than(1)
-      .only_for(owner);
-  fields
-      .number("zipf", options.zipf,
-              "Tagged variant: domain r has weight 1/(r+1)^zipf; 0 = equal domains.")
+      .only_for({"latent"}, "variant");
+  fields.number("zipf", options.zipf, "Domain r has weight 1/(r+1)^zipf; 0 = equal domains.")
       .at_least(0)
-      .only_for(owner);
+      .only_for({"tagged"}, "variant");
 }
 
 void describe_files(Fields& fields, DataOptions& options) {
@@ -148,7 +143,9 @@ void describe_files(Fields& fields, DataOptions& options) {
             options.root =
                 (fs::path(folder_of(value.mark)) / value.as_text()).lexically_normal().string();
           },
-          [&options] { return options.root.empty() ? word("none") : Value::of_text(options.root); },
+          [&options] {
+            return options.root.empty() ? Value::of_word("none") : Value::of_text(options.root);
+          },
           "Folder that data paths are relative to; none = the folder of the file that names them.")
       .only_for(kFileTypes);
   fields.number("validation", options.validation, "Last share of each file, kept for validation.")
