@@ -72,7 +72,7 @@ struct Chunk {
 
 void rows_of_chunk(const Chunk& chunk, const at::Tensor& weight_VD) {
   const int64_t count = chunk.x_CD.size(0), V = weight_VD.size(0);
-  for_each_task((count + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t i) {
+  for_each_task((count + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t i, int) {
     const int64_t first = i * kRowsPerTask, rows = std::min(kRowsPerTask, count - first);
     at::Tensor logits = chunk.logits_CV.narrow(0, first, rows);
     at::mm_out(logits, chunk.x_CD.narrow(0, first, rows), weight_VD.t());
@@ -90,7 +90,7 @@ void rows_of_chunk(const Chunk& chunk, const at::Tensor& weight_VD) {
 
 void add_weight_gradient(const Chunk& chunk, const at::Tensor& dweight_VD) {
   const int64_t V = dweight_VD.size(0);
-  for_each_task((V + kSliceRows - 1) / kSliceRows, [&](int64_t i) {
+  for_each_task((V + kSliceRows - 1) / kSliceRows, [&](int64_t i, int) {
     const int64_t first = i * kSliceRows, rows = std::min(kSliceRows, V - first);
     at::Tensor target = dweight_VD.narrow(0, first, rows);
     at::addmm_out(target, target, chunk.logits_CV.narrow(1, first, rows).t(), chunk.x_CD);

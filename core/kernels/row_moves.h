@@ -4,23 +4,26 @@
 
 #include <cstdint>
 
+#include "core/kernels/matrix.h"
+
 namespace switchyard {
 
 // Moving rows between the order of tokens and the order of experts; fp32 and fp64, on a CPU,
 // contiguous, without gradients.
 
-/// out[i] = x[index[i]].
-void gather_rows_out(const at::Tensor& x_UD, const at::Tensor& index_N, const at::Tensor& out_ND);
-at::Tensor gather_rows(const at::Tensor& x_UD, const at::Tensor& index_N);
+/// out[i] = x[index[i]], zero where the index is −1; on the calling thread.
+void gather_rows(Matrix<const float> x, const int64_t* index, Matrix<float> out);
+void gather_rows(Matrix<const double> x, const int64_t* index, Matrix<double> out);
 
-/// The rows of each token, in rising order: row[first[u] .. first[u + 1]).
+/// The places of each token's rows, in rising order: place[first[u] .. first[u + 1]).
 struct TokenRows {
   at::Tensor first_U;  ///< int64, U + 1 entries
-  at::Tensor row_R;    ///< int64
+  at::Tensor place_R;  ///< int64
 };
-TokenRows rows_of_tokens(const at::Tensor& row_token_R, int64_t num_tokens);
+/// token_P: the token of each place, −1 = none.
+TokenRows rows_of_tokens(const at::Tensor& token_P, int64_t num_tokens);
 
-/// y_UD[u] = Σ of the token's rows in rising order; zero where it has none.
-at::Tensor sum_rows_of_tokens(const at::Tensor& rows_RD, const TokenRows& token_rows);
+/// y_UD[u] = Σ of the token's rows in rising order of place; zero where it has none.
+at::Tensor sum_rows_of_tokens(const at::Tensor& rows_PD, const TokenRows& token_rows);
 
 }  // namespace switchyard
