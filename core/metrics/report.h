@@ -33,7 +33,8 @@ struct EvalReport {
   std::vector<std::pair<std::string, double>> nll_by_domain;
   std::optional<double> excess_loss;  ///< nll minus the true model's on the same tokens (synthetic)
   std::optional<double> bits_per_byte;
-  std::map<std::string, std::vector<double>> moe;  ///< over the whole set; max_vio_global, domain_mi, ...
+  std::map<std::string, std::vector<double>>
+      moe;  ///< over the whole set; max_vio_global, domain_mi, ...
   std::vector<std::vector<int64_t>> load;
 };
 

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/metrics/layer_sums.h"
+
+namespace switchyard {
+
+// Formulas over counts and sums that are already reduced over all ranks. c: assignments per expert
+// before drops; mean = Σc/E; entropies and information in nats. Without a single assignment the
+// ratios are NaN.
+
+double max_vio(const std::vector<int64_t>& counts_E);       ///< max c/mean − 1
+double load_cv(const std::vector<int64_t>& counts_E);       ///< population deviation / mean
+double load_entropy(const std::vector<int64_t>& counts_E);  ///< −Σ f ln f / ln E; 1 for E = 1
+double load_max(const std::vector<int64_t>& counts_E);      ///< max c/mean
+double load_min(const std::vector<int64_t>& counts_E);      ///< min c/mean
+/// Experts with less than 1 % of the mean.
+int64_t dead_experts(const std::vector<int64_t>& counts_E);
+
+/// Expected maximum of n independent standard normals, by integration in fp64.
+double expected_normal_maximum(int64_t n);
+/// What max_vio would be if each of T tokens chose K of E experts blindly:
+/// m_E √(E(E−K) / ((E−1) T K)).
+double max_vio_floor(int64_t num_experts, int64_t top_k, int64_t tokens);
+
+/// H of non-negative values that are first divided by their sum.
+double entropy(const std::vector<double>& values);
+/// I(domain; expert) of a table of counts, less the bias (D−1)(E−1)/2M of M samples (Miller 1955).
+/// D counts the domains that occur, E all experts.
+double domain_information(const std::vector<std::vector<int64_t>>& counts_DE);
+/// E Σ f P, P = mean probability: the balance term's value, whether or not it is in the loss.
+double balance_value(const std::vector<int64_t>& counts_E, const std::vector<double>& prob_sum_E);
+/// Highest less lowest bias.
+double bias_range(const std::vector<double>& bias_E);
+
+/// Names of semantics section 5 → one value per MoE layer.
+using LayerMetrics = std::map<std::string, std::vector<double>>;
+
+/// Metrics of an optimizer step: max_vio, max_vio_micro (mean over micro-batches), max_vio_floor,
+/// load_cv, load_entropy, load_max, load_min, router_entropy, router_entropy_marginal, drop_rate,
+/// tokens_without_expert (a count), domain_mi, router_logit_max, z, balance_value,
+/// devices_per_token. Those that need probabilities or logits are NaN for routers without them.
+LayerMetrics step_metrics(const std::vector<LayerSums>& layers, int64_t top_k);
+/// The same over a whole evaluation: max_vio_global in place of max_vio and max_vio_micro, and
+/// dead_experts over the set.
+LayerMetrics evaluation_metrics(const std::vector<LayerSums>& layers, int64_t top_k);
+/// The report's `load`: counts per expert of each layer.
+std::vector<std::vector<int64_t>> load_of(const std::vector<LayerSums>& layers);
+
+/// Loads of the last steps, for dead_experts. Its two tensors are its whole state: save them, and
+/// load into them.
+class LoadWindow {
+ public:
+  LoadWindow(int64_t layers, int64_t experts, int64_t steps = 100);
+  void add(const std::vector<std::vector<int64_t>>& load);
+  /// Per layer: experts with less than 1 % of the mean load of the steps so far, at most the last
+  /// 100.
+  std::vector<double> dead_experts() const;
+
+  const at::Tensor& ring() const { return ring_; }    ///< int64 [steps, layers, E]
+  const at::Tensor& added() const { return added_; }  ///< int64 [1], steps added so far
+
+ private:
+  at::Tensor ring_, added_;
+};
+
+}  // namespace switchyard

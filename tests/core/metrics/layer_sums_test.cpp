@@ -1,0 +1,183 @@
+#include "core/metrics/layer_sums.h"
+
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <set>
+
+#include "core/base/counter_rng.h"
+
+namespace switchyard {
+namespace {
+
+at::Tensor integers(const std::vector<int64_t>& values, at::IntArrayRef shape) {
+  return at::tensor(values, at::kLong).view(shape);
+}
+
+/// A random top-K decision over E experts in which some assignments are absent or refused.
+struct Case {
+  RoutingDecision decision;
+  at::Tensor domain_T;
+};
+
+Case random_case(uint64_t seed, int64_t tokens, int64_t k, int64_t experts, int64_t domains) {
+  std::vector<int64_t> ids, counts(experts, 0), domain;
+  std::vector<bool> kept;
+  std::vector<float> logits;
+  for (int64_t t = 0; t < tokens; ++t) {
+    domain.push_back(static_cast<int64_t>(hash({seed, 1, uint64_t(t)}) % domains));
+    const auto first = static_cast<int64_t>(hash({seed, 2, uint64_t(t)}) % experts);
+    for (int64_t j = 0; j < k; ++j) {
+      const double u = uniform({seed, 3, uint64_t(t), uint64_t(j)});
+      const int64_t id = j > 0 && u < 0.2 ? -1 : (first + j) % experts;
+      ids.push_back(id);
+      kept.push_back(id >= 0 && u < 0.8);
+      if (id >= 0) ++counts[id];
+    }
+    for (int64_t e = 0; e < experts; ++e) {
+      logits.push_back(float(4 * uniform({seed, 4, uint64_t(t), uint64_t(e)}) - 2));
+    }
+  }
+  Case c;
+  c.decision.expert_ids_TK = integers(ids, {tokens, k});
+  c.decision.kept_TK = at::zeros({tokens, k}, at::kBool);
+  for (int64_t i = 0; i < tokens * k; ++i) c.decision.kept_TK.view(-1)[i].fill_(bool(kept[i]));
+  c.decision.logits_TE = at::tensor(logits, at::kFloat).view({tokens, experts});
+  c.decision.probs_TE = at::softmax(c.decision.logits_TE, 1);
+  c.decision.counts_E = integers(counts, {experts});
+  c.domain_T = integers(domain, {tokens});
+  return c;
+}
+
+/// The same sums token by token.
+LayerSums by_hand(const Case& c, int64_t domains, const std::vector<int64_t>& device_E) {
+  const auto ids = c.decision.expert_ids_TK;
+  const int64_t experts = c.decision.probs_TE.size(1);
+  LayerSums sums;
+  sums.counts_ME = {std::vector<int64_t>(experts, 0)};
+  sums.domain_counts_DE.assign(domains, std::vector<int64_t>(experts, 0));
+  sums.prob_sum_E.assign(experts, 0);
+  sums.logit_max = -1e300;
+  for (int64_t t = 0; t < ids.size(0); ++t) {
+    std::set<int64_t> devices;
+    for (int64_t j = 0; j < ids.size(1); ++j) {
+      const auto id = ids[t][j].item<int64_t>();
+      if (id < 0) continue;
+      ++sums.counts_ME[0][id];
+      ++sums.domain_counts_DE[c.domain_T[t].item<int64_t>()][id];
+      if (!c.decision.kept_TK[t][j].item<bool>()) continue;
+      ++sums.kept;
+      devices.insert(device_E[id]);
+    }
+    ++sums.tokens;
+    sums.tokens_without_expert += devices.empty();
+    sums.device_pairs += static_cast<int64_t>(devices.size());
+    double exponentials = 0;
+    for (int64_t e = 0; e < experts; ++e) {
+      const auto p = c.decision.probs_TE[t][e].item<double>();
+      const auto logit = c.decision.logits_TE[t][e].item<double>();
+      sums.prob_sum_E[e] += p;
+      sums.entropy_sum -= p * std::log(p);
+      exponentials += std::exp(logit);
+      sums.logit_max = std::max(sums.logit_max, logit);
+    }
+    sums.z_sum += std::pow(std::log(exponentials), 2);
+  }
+  return sums;
+}
+
+void check_equal(const LayerSums& a, const LayerSums& b) {
+  CHECK(a.counts_E() == b.counts_E());
+  CHECK(a.domain_counts_DE == b.domain_counts_DE);
+  CHECK(a.kept == b.kept);
+  CHECK(a.tokens == b.tokens);
+  CHECK(a.tokens_without_expert == b.tokens_without_expert);
+  CHECK(a.device_pairs == b.device_pairs);
+  for (size_t e = 0; e < a.prob_sum_E.size(); ++e) {
+    CHECK(a.prob_sum_E[e] == Approx(b.prob_sum_E[e]).epsilon(1e-6));
+  }
+  CHECK(a.entropy_sum == Approx(b.entropy_sum).epsilon(1e-5));
+  CHECK(a.z_sum == Approx(b.z_sum).epsilon(1e-5));
+  CHECK(a.logit_max == Approx(b.logit_max));
+}
+
+}  // namespace
+
+TEST_CASE("the sums of a decision equal a loop over tokens", "[layer_sums]") {
+  const auto [tokens, k, experts] = GENERATE(std::make_tuple(37, 2, 5), std::make_tuple(64, 1, 8),
+                                             std::make_tuple(13, 4, 4), std::make_tuple(1, 2, 3));
+  const Case c = random_case(7, tokens, k, experts, 3);
+  std::vector<int64_t> device_E;
+  for (int64_t e = 0; e < experts; ++e) device_E.push_back(e * 2 / experts);
+
+  SECTION("experts on two devices") {
+    RoutingSums sums({1, experts, 3}, at::kCPU);
+    sums.set_placement(integers(device_E, {experts}), 2);
+    sums.accumulate(0, 0, c.decision, c.domain_T);
+    check_equal(sums.layers()[0], by_hand(c, 3, device_E));
+  }
+  SECTION("experts on one device") {
+    RoutingSums sums({1, experts, 3}, at::kCPU);
+    sums.accumulate(0, 0, c.decision, c.domain_T);
+    check_equal(sums.layers()[0], by_hand(c, 3, std::vector<int64_t>(experts, 0)));
+  }
+}
+
+TEST_CASE("sums of layers and micro-batches stay apart", "[layer_sums]") {
+  RoutingSums sums({2, 4, 2, 2}, at::kCPU);
+  const Case a = random_case(1, 20, 2, 4, 2);
+  const Case b = random_case(2, 30, 2, 4, 2);
+  sums.accumulate(1, 0, a.decision, a.domain_T);
+  sums.accumulate(1, 1, b.decision, b.domain_T);
+  const auto layers = sums.layers();
+  CHECK(layers[0].tokens == 0);
+  CHECK(layers[0].counts_E() == std::vector<int64_t>(4, 0));
+  CHECK(layers[1].tokens == 50);
+  CHECK(layers[1].counts_ME[0] == by_hand(a, 2, {0, 0, 0, 0}).counts_E());
+  CHECK(layers[1].counts_ME[1] == by_hand(b, 2, {0, 0, 0, 0}).counts_E());
+}
+
+TEST_CASE("adding the tensors of two ranks gives the sums of both", "[layer_sums]") {
+  const RoutingSums::Shape shape{1, 4, 2};
+  const Case a = random_case(1, 20, 2, 4, 2);
+  const Case b = random_case(2, 30, 2, 4, 2);
+  RoutingSums together(shape, at::kCPU), one(shape, at::kCPU), two(shape, at::kCPU);
+  for (const Case* c : {&a, &b}) together.accumulate(0, 0, c->decision, c->domain_T);
+  one.accumulate(0, 0, a.decision, a.domain_T);
+  two.accumulate(0, 0, b.decision, b.domain_T);
+  one.integers().add_(two.integers());
+  one.reals().add_(two.reals());
+  one.maxima().copy_(one.maxima().maximum(two.maxima()));
+  check_equal(one.layers()[0], together.layers()[0]);
+}
+
+TEST_CASE("a rank without tokens, a router without scores and a reset leave zeros",
+          "[layer_sums]") {
+  RoutingSums sums({1, 4, 2}, at::kCPU);
+  const Case none = random_case(1, 0, 2, 4, 2);
+  sums.accumulate(0, 0, none.decision, none.domain_T);
+  CHECK(sums.layers()[0].tokens == 0);
+  CHECK(std::isinf(sums.layers()[0].logit_max));
+
+  Case bare = random_case(1, 5, 2, 4, 2);
+  bare.decision.probs_TE = bare.decision.logits_TE = at::Tensor();
+  sums.accumulate(0, 0, bare.decision, at::Tensor());
+  CHECK(sums.layers()[0].tokens == 5);
+  CHECK(sums.layers()[0].prob_sum_E == std::vector<double>(4, 0));
+  CHECK(sums.layers()[0].domain_counts_DE[0] == std::vector<int64_t>(4, 0));
+
+  sums.reset();
+  CHECK(sums.layers()[0].tokens == 0);
+}
+
+TEST_CASE("accumulating builds no graph", "[layer_sums]") {
+  RoutingSums sums({1, 4, 2}, at::kCPU);
+  Case c = random_case(1, 5, 2, 4, 2);
+  c.decision.probs_TE.set_requires_grad(true);
+  sums.accumulate(0, 0, c.decision, c.domain_T);
+  CHECK_FALSE(sums.reals().requires_grad());
+}
+
+}  // namespace switchyard
