@@ -5,10 +5,9 @@
 
 #include <algorithm>
 
-#include "core/kernels/matrix.h"
+#include "core/kernels/matrix_tasks.h"
 #include "core/kernels/row_moves.h"
 #include "core/kernels/swiglu_rows.h"
-#include "core/kernels/tasks.h"
 
 // One task = one block of rows of one expert (values, input gradients) or one slice of one expert's
 // matrix (its gradient), on one thread. The cut depends on the shape alone.
@@ -56,18 +55,6 @@ template <class T>
 Matrix<const T> expert_view(const at::Tensor& stack, int64_t expert) {
   return dense(stack.const_data_ptr<T>() + expert * stack.stride(0), stack.size(1), stack.size(2));
 }
-
-// Working memory of each thread.
-template <class T>
-class Scratch {
- public:
-  Scratch(int64_t size, const at::TensorOptions& options)
-      : buffer_(at::empty({at::get_num_threads(), round_up(size, 16)}, options)) {}
-  T* of(int thread) { return buffer_.data_ptr<T>() + thread * buffer_.stride(0); }
-
- private:
-  at::Tensor buffer_;
-};
 
 template <class T>
 void forward_blocks(const at::Tensor& x_UD, const PaddedRows& rows, const ExpertMatrices& experts,

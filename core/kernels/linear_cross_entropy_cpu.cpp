@@ -10,7 +10,7 @@
 #include "core/kernels/exponential.h"
 #include "core/kernels/fast_path.h"
 #include "core/kernels/linear_cross_entropy.h"
-#include "core/kernels/tasks.h"
+#include "core/kernels/matrix_tasks.h"
 
 namespace switchyard {
 namespace {
@@ -19,7 +19,6 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 constexpr int64_t kRowsPerTask = 64;
-constexpr int64_t kSliceRows = 256;
 constexpr int64_t kChunkElements = int64_t{1} << 22;  // logits held at a time
 
 template <class T>
@@ -70,31 +69,31 @@ struct Chunk {
   at::Tensor x_CD, targets_C, logits_CV, nll_C, dx_CD;
 };
 
-void rows_of_chunk(const Chunk& chunk, const at::Tensor& weight_VD) {
-  const int64_t count = chunk.x_CD.size(0), V = weight_VD.size(0);
-  for_each_task((count + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t i, int) {
-    const int64_t first = i * kRowsPerTask, rows = std::min(kRowsPerTask, count - first);
-    at::Tensor logits = chunk.logits_CV.narrow(0, first, rows);
-    at::mm_out(logits, chunk.x_CD.narrow(0, first, rows), weight_VD.t());
-    AT_DISPATCH_FLOATING_TYPES(logits.scalar_type(), "linear_cross_entropy", [&] {
-      run(Rows<scalar_t>{logits.mutable_data_ptr<scalar_t>(),
-                         chunk.targets_C.const_data_ptr<int64_t>() + first,
-                         chunk.nll_C.mutable_data_ptr<scalar_t>() + first, V},
-          rows);
-    });
-    if (!chunk.dx_CD.defined()) return;
-    at::Tensor dx = chunk.dx_CD.narrow(0, first, rows);
-    at::mm_out(dx, logits, weight_VD);
-  });
+template <class T>
+Matrix<T> view(const at::Tensor& tensor) {
+  return dense(tensor.data_ptr<T>(), tensor.size(0), tensor.size(1));
 }
 
-void add_weight_gradient(const Chunk& chunk, const at::Tensor& dweight_VD) {
-  const int64_t V = dweight_VD.size(0);
-  for_each_task((V + kSliceRows - 1) / kSliceRows, [&](int64_t i, int) {
-    const int64_t first = i * kSliceRows, rows = std::min(kSliceRows, V - first);
-    at::Tensor target = dweight_VD.narrow(0, first, rows);
-    at::addmm_out(target, target, chunk.logits_CV.narrow(1, first, rows).t(), chunk.x_CD);
+// Logits by panels of words, then losses and input gradients by blocks of tokens, then the matrix's
+// gradient by slices of words.
+template <class T>
+void run_chunk(const Chunk& chunk, const at::Tensor& weight_VD, const at::Tensor& dweight_VD) {
+  const Matrix<T> x = view<T>(chunk.x_CD), logits = view<T>(chunk.logits_CV);
+  const Matrix<T> weight = view<T>(weight_VD);
+  const Scratch<T> scratch(weight.columns * kPanel, weight_VD.options());
+  for_each_piece(weight.rows, kPanel, [&](int64_t first, int64_t count, int thread) {
+    multiply_transposed<T>(x, weight.row_range(first, count), logits.column_range(first, count),
+                           scratch.of(thread));
   });
+  for_each_piece(x.rows, kRowsPerTask, [&](int64_t first, int64_t count, int) {
+    run(Rows<T>{logits.row(first), chunk.targets_C.const_data_ptr<int64_t>() + first,
+                chunk.nll_C.data_ptr<T>() + first, logits.columns},
+        count);
+    if (chunk.dx_CD.defined())
+      multiply(logits.row_range(first, count), weight,
+               view<T>(chunk.dx_CD).row_range(first, count));
+  });
+  if (dweight_VD.defined()) add_transposed_in_parallel<T>(logits, x, view<T>(dweight_VD));
 }
 
 void run_chunks(const at::Tensor& x_TD, const at::Tensor& weight_VD, const at::Tensor& targets_T,
@@ -109,8 +108,9 @@ void run_chunks(const at::Tensor& x_TD, const at::Tensor& weight_VD, const at::T
     };
     const Chunk chunk{part(x_TD), part(targets_T), buffer.narrow(0, 0, count), part(nll_T),
                       part(gradients.dx_TD)};
-    rows_of_chunk(chunk, weight_VD);
-    if (gradients.dweight_VD.defined()) add_weight_gradient(chunk, gradients.dweight_VD);
+    AT_DISPATCH_FLOATING_TYPES(x_TD.scalar_type(), "linear_cross_entropy", [&] {
+      run_chunk<scalar_t>(chunk, weight_VD, gradients.dweight_VD);
+    });
   }
 }
 

@@ -1,6 +1,7 @@
 #include "core/nn/attention.h"
 
 #include "core/base/error.h"
+#include "core/kernels/linear_map.h"
 #include "core/kernels/rms_norm.h"
 
 namespace switchyard {
@@ -34,7 +35,7 @@ const RotaryTables& AttentionImpl::tables_for(const at::Tensor& x) {
 
 at::Tensor AttentionImpl::heads(const at::Tensor& x_BLD, const at::Tensor& projection,
                                 int64_t num_heads) const {
-  return at::linear(x_BLD, projection.to(x_BLD.scalar_type()))
+  return linear_map(x_BLD, projection)
       .view({x_BLD.size(0), x_BLD.size(1), num_heads, options_.head_dim});
 }
 
@@ -56,7 +57,7 @@ at::Tensor AttentionImpl::forward(const at::Tensor& x_BLD) {
       q_BLHC.transpose(1, 2), k_BLGC.transpose(1, 2), v_BLGC.transpose(1, 2),
       /*attn_mask=*/std::nullopt, /*dropout_p=*/0.0, /*is_causal=*/true, /*scale=*/std::nullopt,
       /*enable_gqa=*/o.num_heads != o.num_kv_heads);
-  return at::linear(y_BHLC.transpose(1, 2).flatten(2), o_proj.to(x_BLD.scalar_type()));
+  return linear_map(y_BHLC.transpose(1, 2).flatten(2), o_proj);
 }
 
 }  // namespace switchyard

@@ -1,5 +1,6 @@
 #include "core/nn/feed_forward.h"
 
+#include "core/kernels/linear_map.h"
 #include "core/kernels/swiglu.h"
 
 namespace switchyard {
@@ -10,8 +11,7 @@ FeedForwardImpl::FeedForwardImpl(int64_t hidden_dim, int64_t ffn_dim) {
 }
 
 at::Tensor FeedForwardImpl::forward(const at::Tensor& x) {
-  const auto dtype = x.scalar_type();
-  return at::linear(swiglu(at::linear(x, gate_up.to(dtype))), down.to(dtype));
+  return linear_map(swiglu(linear_map(x, gate_up)), down);
 }
 
 }  // namespace switchyard
