@@ -27,7 +27,7 @@ void add_squares(at::Tensor& total, const at::Tensor& flat) {
 
 void GradientReduction::start(const GradientBucket& bucket) {
   SWITCHYARD_CHECK(bucket.flat.dim() == 1 && bucket.flat.is_contiguous());
-  Communicator& group = bucket.expert ? mesh_.replica() : mesh_.world();
+  Communicator& group = bucket.expert ? mesh_.replica_group() : mesh_.world();
   started_.push_back(group.all_reduce({bucket.flat}, ReduceOp::kSum));
 }
 
@@ -36,15 +36,15 @@ void GradientReduction::finish() {
   started_.clear();
 }
 
-double global_squared_norm(const Mesh& mesh, const std::vector<GradientBucket>& buckets) {
+double GradientReduction::global_squared_norm(const std::vector<GradientBucket>& buckets) const {
   at::NoGradGuard no_grad;
   const auto device = buckets.empty() ? at::Device(at::kCPU) : buckets[0].flat.device();
   at::Tensor total = at::zeros({}, at::TensorOptions(at::kDouble).device(device));
   for (const GradientBucket& bucket : buckets) {
-    const Communicator& group = bucket.expert ? mesh.replica() : mesh.world();
+    const Communicator& group = bucket.expert ? mesh_.replica_group() : mesh_.world();
     add_squares(total, share(bucket.flat, group.rank(), group.size()));
   }
-  mesh.world().all_reduce({total}, ReduceOp::kSum)->wait();
+  mesh_.world().all_reduce({total}, ReduceOp::kSum)->wait();
   return total.item<double>();
 }
 

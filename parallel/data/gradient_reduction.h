@@ -30,15 +30,14 @@ class GradientReduction {
   /// Waits for every started bucket.
   void finish();
 
+  /// Collective over the mesh's world, after finish(): Σ g² over all parameters of the model, each
+  /// counted once. Dense buckets are divided among all ranks, expert buckets among their replicas;
+  /// sums are fp64 in a fixed order, and every rank gets the same bits. Waits for the device.
+  double global_squared_norm(const std::vector<GradientBucket>& buckets) const;
+
  private:
   const Mesh& mesh_;
   std::vector<WorkPtr> started_;
 };
-
-/// Collective over the mesh's world, after the reduction: Σ g² over all parameters of the model,
-/// each counted once. Dense buckets are divided among all ranks, expert buckets among their
-/// replicas; sums are fp64 in a fixed order, and every rank gets the same bits. Waits for the
-/// device.
-double global_squared_norm(const Mesh& mesh, const std::vector<GradientBucket>& buckets);
 
 }  // namespace switchyard

@@ -22,7 +22,7 @@ at::Tensor empty_rows(const at::Tensor& like, const std::vector<int64_t>& rows) 
 }
 
 /// One dispatch: who sends what to whom. Shared by its handle and its nodes of the graph.
-struct Route : c10::intrusive_ptr_target {
+struct Route : torch::CustomClassHolder {
   explicit Route(Communicator& expert_group) : group(expert_group) {}
 
   Communicator& group;

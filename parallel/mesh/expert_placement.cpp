@@ -5,6 +5,21 @@
 #include "core/base/error.h"
 
 namespace switchyard {
+namespace {
+
+std::vector<std::vector<int64_t>> consecutive(int64_t num_experts, int num_ranks) {
+  SWITCHYARD_CHECK(num_experts >= 0 && num_ranks >= 1, "{} experts on {} ranks", num_experts,
+                   num_ranks);
+  std::vector<std::vector<int64_t>> experts_of(static_cast<size_t>(num_ranks));
+  int64_t next = 0;
+  for (int rank = 0; rank < num_ranks; ++rank) {
+    const int64_t here = num_experts / num_ranks + (rank < num_experts % num_ranks ? 1 : 0);
+    for (int64_t i = 0; i < here; ++i) experts_of[static_cast<size_t>(rank)].push_back(next++);
+  }
+  return experts_of;
+}
+
+}  // namespace
 
 ExpertPlacement::ExpertPlacement(std::vector<std::vector<int64_t>> experts_of)
     : experts_of_(std::move(experts_of)) {
@@ -25,17 +40,8 @@ ExpertPlacement::ExpertPlacement(std::vector<std::vector<int64_t>> experts_of)
   }
 }
 
-ExpertPlacement ExpertPlacement::contiguous(int64_t num_experts, int num_ranks) {
-  SWITCHYARD_CHECK(num_experts >= 0 && num_ranks >= 1, "{} experts on {} ranks", num_experts,
-                   num_ranks);
-  std::vector<std::vector<int64_t>> experts_of(static_cast<size_t>(num_ranks));
-  int64_t next = 0;
-  for (int rank = 0; rank < num_ranks; ++rank) {
-    const int64_t here = num_experts / num_ranks + (rank < num_experts % num_ranks ? 1 : 0);
-    for (int64_t i = 0; i < here; ++i) experts_of[static_cast<size_t>(rank)].push_back(next++);
-  }
-  return ExpertPlacement(std::move(experts_of));
-}
+ExpertPlacement::ExpertPlacement(int64_t num_experts, int num_ranks)
+    : ExpertPlacement(consecutive(num_experts, num_ranks)) {}
 
 int64_t ExpertPlacement::most_slots() const {
   size_t most = 0;

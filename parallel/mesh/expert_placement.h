@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -15,7 +16,7 @@ class ExpertPlacement {
   explicit ExpertPlacement(std::vector<std::vector<int64_t>> experts_of);
 
   /// Consecutive experts in rank order. Where they do not divide, the first ranks hold one more.
-  static ExpertPlacement contiguous(int64_t num_experts, int num_ranks);
+  ExpertPlacement(int64_t num_experts, int num_ranks);
 
   int num_ranks() const { return static_cast<int>(experts_of_.size()); }
   int64_t num_experts() const { return static_cast<int64_t>(rank_of_.size()); }

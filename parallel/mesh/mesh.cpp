@@ -15,8 +15,8 @@ Mesh::Mesh(Communicator& world, int expert_size) : world_(world) {
     throw ConfigError(fmt::format("parallel.expert: {} does not divide the {} rank{}, allowed: {}",
                                   expert_size, ranks, ranks == 1 ? "" : "s", allowed));
   }
-  expert_ = world.split(world.rank() / expert_size, world.rank());
-  replica_ = world.split(world.rank() % expert_size, world.rank());
+  expert_group_ = world.split(world.rank() / expert_size, world.rank());
+  replica_group_ = world.split(world.rank() % expert_size, world.rank());
 }
 
 std::vector<int> expert_sizes(int num_ranks) {

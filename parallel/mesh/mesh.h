@@ -18,16 +18,16 @@ class Mesh {
 
   Communicator& world() const { return world_; }
   /// The ranks that share this rank's replica; its rank is the expert coordinate.
-  Communicator& expert() const { return *expert_; }
+  Communicator& expert_group() const { return *expert_group_; }
   /// The ranks that hold the same experts as this one; its rank is the replica.
-  Communicator& replica() const { return *replica_; }
+  Communicator& replica_group() const { return *replica_group_; }
 
-  int expert_size() const { return expert_->size(); }
-  int num_replicas() const { return replica_->size(); }
+  int expert_size() const { return expert_group_->size(); }
+  int num_replicas() const { return replica_group_->size(); }
 
  private:
   Communicator& world_;
-  std::unique_ptr<Communicator> expert_, replica_;
+  std::unique_ptr<Communicator> expert_group_, replica_group_;
 };
 
 /// Every size the expert axis may have, ascending: the divisors of `num_ranks`.
