@@ -23,7 +23,9 @@ bool travels(at::ScalarType dtype) {
   }
 }
 
-std::string shape_text(at::IntArrayRef sizes) { return c10::str(sizes); }
+std::string shape_text(at::IntArrayRef sizes) {
+  return c10::str(sizes);
+}
 
 void check_same_number(const Communicator& comm, const std::string& operation, size_t outputs,
                        size_t inputs) {
@@ -70,6 +72,16 @@ void check_tensors(const Communicator& comm, const std::string& operation,
                       fmt::format("tensor {} has dtype {}, allowed: float32, float64, bfloat16, "
                                   "int64, uint8, bool",
                                   i, at::toString(tensor.scalar_type())));
+  }
+}
+
+void check_on_cpu(const Communicator& comm, const std::string& operation,
+                  const Communicator::Tensors& tensors) {
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (!tensors[i].device().is_cpu())
+      fail_collective(
+          comm, operation,
+          fmt::format("tensor {} is on {}, allowed: cpu", i, tensors[i].device().str()));
   }
 }
 

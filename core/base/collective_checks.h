@@ -17,6 +17,9 @@ namespace switchyard {
 /// Defined, contiguous, of a dtype that travels.
 void check_tensors(const Communicator& comm, const std::string& operation,
                    const Communicator::Tensors& tensors);
+/// In host memory.
+void check_on_cpu(const Communicator& comm, const std::string& operation,
+                  const Communicator::Tensors& tensors);
 void check_peer(const Communicator& comm, const std::string& operation, int rank);
 void check_tag(const Communicator& comm, const std::string& operation, int tag);
 /// whole[i] has shape [size(), part[i].sizes()...] and part[i]'s dtype: all_gather, reduce_scatter.
