@@ -1,1 +1,39 @@
-int main() { return 0; }
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "launch/commands/command.h"
+#include "launch/version.h"
+
+namespace {
+
+constexpr const char* kFooter =
+    "Exit codes: 0 done, 2 bad usage, config or data, 3 not finite, 4 failed read or write,\n"
+    "70 a bug of ours, 75 saved and stopped on request: start again.\n"
+    "Example: mpirun -n 2 switchyard train configs/quickstart.yaml optim.lr=1e-3";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace switchyard;
+  CLI::App app("Switchyard pre-trains small Mixture-of-Experts language models.", "switchyard");
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.set_version_flag("--version", version_text);
+  Command chosen;
+  for (const auto add : {add_train_command, add_eval_command, add_data_command, add_ckpt_command,
+                         add_config_command, add_doctor_command, add_bench_command})
+    add(app, chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help_or_version) {
+    return app.exit(help_or_version);
+  } catch (const CLI::ParseError& error) {
+    fmt::print(stderr, "error: [usage] {}; see switchyard --help\n", error.what());
+    return static_cast<int>(ExitCode::kBadInput);
+  }
+  try {
+    return static_cast<int>(chosen());
+  } catch (...) {
+    return static_cast<int>(report_error());
+  }
+}

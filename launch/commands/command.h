@@ -1,0 +1,48 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/communicator.h"
+#include "core/base/error.h"
+#include "launch/process.h"
+#include "trainers/train_config.h"
+
+namespace switchyard {
+
+/// What main() runs after parsing: the chosen command's body.
+using Command = std::function<ExitCode()>;
+
+/// Each adds one subcommand to `app` and, when it is chosen, stores its body in `chosen`.
+void add_train_command(CLI::App& app, Command& chosen);
+void add_eval_command(CLI::App& app, Command& chosen);
+void add_data_command(CLI::App& app, Command& chosen);
+void add_ckpt_command(CLI::App& app, Command& chosen);
+void add_config_command(CLI::App& app, Command& chosen);
+void add_doctor_command(CLI::App& app, Command& chosen);
+void add_bench_command(CLI::App& app, Command& chosen);
+
+/// What a command wants of the world it runs in.
+struct WorldRequest {
+  std::string backend = "auto";    ///< parallel.comm
+  std::string device = "auto";     ///< run.device
+  std::optional<int64_t> threads;  ///< run.threads
+};
+using WorldBody = std::function<ExitCode(Communicator& world, c10::Device device)>;
+
+/// Starts MPI when a launcher started this process, sets threads and device, and calls `body` with
+/// the world. An error on one rank ends all of them with one message.
+ExitCode with_world(const WorldRequest& request, const WorldBody& body);
+
+/// Prints "error: ..." for the exception in flight and returns its exit code.
+ExitCode report_error();
+
+/// Options of a command that takes overrides: `key.path=value` after the other arguments.
+void add_overrides(CLI::App& command, std::vector<std::string>& overrides);
+
+}  // namespace switchyard

@@ -1,0 +1,57 @@
+#include <fstream>
+
+#include "launch/commands/command.h"
+#include "trainers/eval_job.h"
+
+namespace switchyard {
+namespace {
+
+struct Arguments {
+  EvalJob job;
+  std::string json;
+};
+
+ExitCode run(const Arguments& arguments, Communicator& world, c10::Device device) {
+  EvalJob job = arguments.job;
+  job.device = device;
+  const EvalReport report = run_eval(job, world);
+  if (world.rank() != 0) return ExitCode::kDone;
+  fmt::print("{}", eval_table(report));
+  if (arguments.json.empty()) return ExitCode::kDone;
+  std::ofstream file(arguments.json);
+  file << eval_json(report) << "\n";
+  if (!file) throw IoError(fmt::format("{} cannot be written", arguments.json));
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& app, Command& chosen) {
+  CLI::App& command = *app.add_subcommand(
+      "eval",
+      "Loss per domain and routing metrics of a run's newest checkpoint (under mpirun: any "
+      "number of ranks)");
+  command.footer(
+      "Example: switchyard eval runs/quickstart --json eval.json\n"
+      "Other data: switchyard eval runs/text data.type=text data.paths=[my.txt]");
+  const auto arguments = std::make_shared<Arguments>();
+  command.add_option("run", arguments->job.run_or_checkpoint, "a run folder or a checkpoint")
+      ->required();
+  command
+      .add_option("--split", arguments->job.split,
+                  "validation: all of it (synthetic: eval.sequences); train: the first "
+                  "eval.sequences of the stream; all: both")
+      ->check(CLI::IsMember({"validation", "train", "all"}))
+      ->capture_default_str();
+  command.add_option("--json", arguments->json, "write the numbers to this file");
+  add_overrides(command, arguments->job.overrides);
+  command.callback([&chosen, arguments] {
+    chosen = [arguments] {
+      return with_world({}, [&](Communicator& world, c10::Device device) {
+        return run(*arguments, world, device);
+      });
+    };
+  });
+}
+
+}  // namespace switchyard

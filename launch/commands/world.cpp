@@ -1,0 +1,62 @@
+#include <torch/torch.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+#include "launch/commands/command.h"
+#include "launch/device.h"
+#include "parallel/comm/factory.h"
+#include "parallel/comm/mpi.h"
+
+namespace switchyard {
+namespace {
+
+// An error that every rank meets is rank 0's to report. One that a single rank meets alone is its
+// own: it waits a moment for rank 0 to end the job, and speaks when nothing happens.
+[[noreturn]] void end_all_ranks(const ProcessPlace& place, MpiSession& session) {
+  if (place.rank != 0) std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  const ExitCode code = report_error();
+  session.abort(static_cast<int>(code));
+}
+
+}  // namespace
+
+void add_overrides(CLI::App& command, std::vector<std::string>& overrides) {
+  command.add_option("overrides", overrides, "key.path=value, as in the config");
+}
+
+ExitCode report_error() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    return error.code();
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "error: [internal] {}\n", error.what());
+    return ExitCode::kInternal;
+  }
+}
+
+ExitCode with_world(const WorldRequest& request, const WorldBody& body) {
+  const ProcessPlace place = process_place();
+  const std::string warning = widen_binding(place);
+  if (!warning.empty()) fmt::print(stderr, "warning: {}\n", warning);
+  torch::set_num_threads(num_threads(place, request.threads));
+  torch::set_num_interop_threads(1);
+  const auto run = [&] {
+    const c10::Device device = choose_device(request.device, place);
+    const auto world = make_world({request.backend, place.launched, device});
+    return body(*world, device);
+  };
+  if (!place.launched) return run();
+  MpiSession session;
+  try {
+    return run();
+  } catch (...) {
+    end_all_ranks(place, session);
+  }
+}
+
+}  // namespace switchyard

@@ -1,0 +1,158 @@
+#include <torch/torch.h>
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <iostream>
+#include <mutex>
+
+#include "core/base/counter_rng.h"
+#include "parallel/comm/thread_communicator.h"
+#include "trainers/train_step.h"
+
+// The number of ranks and the expert axis change nothing but rounding.
+
+using namespace switchyard;
+
+namespace {
+
+TrainConfig base_config(const std::string& precision) {
+  TrainConfig config;
+  config.model.num_layers = 2;
+  config.model.hidden_dim = 32;
+  config.model.num_heads = 2;
+  config.model.num_kv_heads = 1;
+  config.model.head_dim = 16;
+  config.model.max_seq_len = 16;
+  config.moe.num_experts = 8;
+  config.moe.expert_dim = 24;
+  config.data.num_domains = 4;
+  config.data.content_tokens = 16;
+  config.train.steps = 50;
+  config.train.sequences_per_step = 16;
+  config.train.micro_sequences = 8;  // accumulation 2
+  config.train.precision = precision;
+  config.optim.warmup_steps = 5;
+  return config;
+}
+
+BalanceOptions load_balance(const std::string& scope) {
+  BalanceOptions term;
+  term.scope = scope;
+  return term;
+}
+
+// Capacity 1.25 in the given order, jitter, gshard's random second expert, loss-free bias,
+// accumulation 2.
+TrainConfig gshard_config(const std::string& precision, const std::string& order) {
+  TrainConfig config = base_config(precision);
+  config.moe.top_k = 2;
+  config.moe.router.type = "gshard";
+  config.moe.router.jitter = 0.05;
+  config.moe.capacity.factor = 1.25;
+  config.moe.capacity.order = order;
+  config.moe.bias.type = "sign";
+  config.moe.balance = {load_balance("step"), load_balance("sequence")};
+  return config;
+}
+
+TrainConfig deepseek_config(const std::string& precision) {
+  TrainConfig config = base_config(precision);
+  config.moe.top_k = 3;
+  config.moe.shared_experts = 1;
+  config.moe.router.type = "deepseek_v3";
+  config.moe.router.groups = 4;
+  config.moe.router.kept_groups = 2;
+  config.moe.router.scale = 2.5;
+  config.moe.bias.type = "sign";
+  config.moe.balance = {load_balance("sequence")};
+  return config;
+}
+
+struct Trace {
+  std::vector<double> nll;
+  std::vector<uint64_t> decisions;  // of each step: a hash over layers, tokens and choices
+};
+
+// The load of every expert in every layer and the drops identify a step's decisions well enough to
+// follow 50 steps; the first step's are compared token by token below.
+uint64_t fingerprint(const StepReport& report) {
+  uint64_t chain = 0;
+  for (const auto& layer : report.load)
+    for (const int64_t count : layer) chain = hash_more(chain, static_cast<uint64_t>(count));
+  for (const auto* name : {"drop_rate", "tokens_without_expert", "domain_mi"})
+    for (const double value : report.moe.at(name))
+      chain = hash_more(chain, static_cast<uint64_t>(std::llround(value * 1e9)));
+  return chain;
+}
+
+Trace train(TrainConfig config, int ranks, int64_t expert_axis, int64_t steps) {
+  config.parallel.expert = expert_axis;
+  Trace trace;
+  run_ranks(ranks, [&](Communicator& world) {
+    const auto training = build_training(config, world, torch::kCPU);
+    for (int64_t step = 0; step < steps; ++step) {
+      const StepReport report = train_step(*training);
+      if (world.rank() != 0) continue;
+      trace.nll.push_back(report.nll);
+      trace.decisions.push_back(fingerprint(report));
+    }
+  });
+  return trace;
+}
+
+struct Layout {
+  int ranks;
+  int64_t expert_axis;
+};
+const Layout kLayouts[] = {{2, 1}, {2, 2}, {3, 1}, {4, 1}, {4, 2}, {4, 4}};
+
+double relative(double a, double b) {
+  return std::abs(a - b) / std::abs(b);
+}
+
+void check_fp64(const std::string& name, const TrainConfig& config) {
+  const Trace one = train(config, 1, 1, 50);
+  REQUIRE(one.nll.back() < one.nll.front());
+  for (const Layout& layout : kLayouts) {
+    CAPTURE(name, layout.ranks, layout.expert_axis);
+    const Trace many = train(config, layout.ranks, layout.expert_axis, 50);
+    double worst = 0;
+    for (size_t step = 0; step < 50; ++step)
+      worst = std::max(worst, relative(many.nll[step], one.nll[step]));
+    std::cout << "ranks: " << name << ", fp64, " << layout.ranks << " ranks, expert axis "
+              << layout.expert_axis << ": largest relative nll difference over 50 steps " << worst
+              << ", decisions " << (many.decisions == one.decisions ? "identical" : "DIFFERENT")
+              << "\n";
+    CHECK(many.decisions == one.decisions);
+    CHECK(worst <= 1e-12);
+  }
+}
+
+void check_fp32(const std::string& name, const TrainConfig& config) {
+  const Trace one = train(config, 1, 1, 50);
+  for (const Layout& layout : {Layout{2, 2}, Layout{3, 1}, Layout{4, 2}}) {
+    CAPTURE(name, layout.ranks, layout.expert_axis);
+    const Trace many = train(config, layout.ranks, layout.expert_axis, 50);
+    const double first = relative(many.nll[0], one.nll[0]);
+    const double last = relative(many.nll[49], one.nll[49]);
+    std::cout << "ranks: " << name << ", fp32, " << layout.ranks << " ranks, expert axis "
+              << layout.expert_axis << ": relative nll difference " << first << " at step 1, "
+              << last << " at step 50\n";
+    CHECK(many.decisions[0] == one.decisions[0]);
+    CHECK(first <= 1e-6);
+    CHECK(last <= 1e-5);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("invariance: fp64 training is the same for any number of ranks and expert axis") {
+  for (const auto* order : {"position", "probability", "batch_priority"})
+    check_fp64(std::string("gshard, capacity by ") + order, gshard_config("fp64", order));
+  check_fp64("deepseek_v3, groups, shared expert", deepseek_config("fp64"));
+}
+
+TEST_CASE("invariance: fp32 training differs between rank counts by rounding only") {
+  check_fp32("gshard, capacity by position", gshard_config("fp32", "position"));
+  check_fp32("deepseek_v3, groups, shared expert", deepseek_config("fp32"));
+}

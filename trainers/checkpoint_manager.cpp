@@ -1,0 +1,165 @@
+#include "trainers/checkpoint_manager.h"
+
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <random>
+
+#include "core/base/error.h"
+#include "core/checkpoint/hash.h"
+#include "core/config/forms.h"
+#include "core/config/layers.h"
+#include "core/config/yaml.h"
+#include "parallel/checkpoint/checkpoint_folder.h"
+#include "parallel/checkpoint/together.h"
+
+namespace switchyard {
+namespace fs = std::filesystem;
+namespace {
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    if (end > begin) lines.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return lines;
+}
+
+bool is_same_folder(const fs::path& a, const fs::path& b) {
+  std::error_code error;
+  return fs::equivalent(a.empty() ? "." : a, b.empty() ? "." : b, error) && !error;
+}
+
+[[noreturn]] void fail_all_damaged(const std::string& where,
+                                   const std::vector<std::string>& skipped) {
+  throw CheckpointError(
+      fmt::format("{}: none of its {} checkpoints is whole: {}; start again with run.resume=never "
+                  "or another run.dir",
+                  where, skipped.size(), fmt::join(skipped, " | ")));
+}
+
+std::vector<std::string> as_warnings(const std::vector<std::string>& skipped) {
+  std::vector<std::string> warnings;
+  for (const auto& reason : skipped) warnings.push_back("WARNING: skipped a checkpoint: " + reason);
+  return warnings;
+}
+
+}  // namespace
+
+CheckpointManager::CheckpointManager(Communicator& comm, FileOps& files, std::string folder,
+                                     CheckpointOptions options)
+    : comm_(comm), files_(files), folder_(std::move(folder)), options_(options) {}
+
+std::optional<VerifiedCheckpoint> CheckpointManager::find(const std::string& resume) {
+  std::vector<std::string> cleaned;
+  run_on_first(comm_, [&] { cleaned = recover_checkpoint_folder(files_, folder_); });
+  add_notices(cleaned);
+  if (resume == "never") return std::nullopt;
+  if (resume != "auto" && resume != "must") {
+    auto checkpoint = open_checkpoint(comm_, files_, resume);
+    notices_.insert(notices_.end(), checkpoint.notices.begin(), checkpoint.notices.end());
+    return checkpoint;
+  }
+  FoundCheckpoint found = find_newest_checkpoint(comm_, files_, folder_);
+  if (!found.checkpoint && !found.skipped.empty()) fail_all_damaged(folder_, found.skipped);
+  if (!found.checkpoint && resume == "must")
+    throw CheckpointError(fmt::format("run.resume: must, but {} has no checkpoint", folder_));
+  for (const auto& warning : as_warnings(found.skipped)) notices_.push_back(warning);
+  if (found.checkpoint)
+    notices_.insert(notices_.end(), found.checkpoint->notices.begin(),
+                    found.checkpoint->notices.end());
+  return std::move(found.checkpoint);
+}
+
+void CheckpointManager::load(const VerifiedCheckpoint& checkpoint, const StateList& state) {
+  load_checkpoint(comm_, files_, checkpoint, state);
+  const int64_t step = checkpoint.manifest.metadata.step;
+  std::vector<std::string> moved;
+  bool own = false;
+  run_on_first(comm_, [&] {
+    own = is_same_folder(fs::path(checkpoint.folder).parent_path(), folder_);
+    for (const auto& path : set_aside_newer(files_, folder_, own ? step : -1))
+      moved.push_back("set aside " + path);
+  });
+  add_notices(moved);
+  own = broadcast_text(comm_, own ? "own" : "") == "own";
+  saved_step_ = own ? step : -1;
+}
+
+bool CheckpointManager::due(int64_t step, int64_t last_step, bool requested) const {
+  if (step == saved_step_) return false;
+  if (requested) return true;
+  return options_.every > 0 && (step % options_.every == 0 || step == last_step);
+}
+
+VerifiedCheckpoint CheckpointManager::save(const StateList& state,
+                                           const CheckpointMetadata& metadata) {
+  auto saved = save_checkpoint(comm_, files_, folder_, state, metadata);
+  saved_step_ = metadata.step;
+  run_on_first(comm_, [&] { prune_checkpoints(files_, folder_, options_.keep); });
+  return saved;
+}
+
+std::vector<std::string> CheckpointManager::take_notices() {
+  return std::exchange(notices_, {});
+}
+
+void CheckpointManager::add_notices(const std::vector<std::string>& of_first_rank) {
+  const std::string text = broadcast_text(comm_, fmt::format("{}", fmt::join(of_first_rank, "\n")));
+  for (const auto& line : lines_of(text)) notices_.push_back(line);
+}
+
+VerifiedCheckpoint open_checkpoint(Communicator& comm, FileOps& files, const std::string& path) {
+  std::string parent;
+  run_on_first(comm, [&] { parent = checkpoints_in(files, path).parent; });
+  parent = broadcast_text(comm, parent);
+  if (parent.empty()) return verify_checkpoint(comm, files, path);
+  FoundCheckpoint found = find_newest_checkpoint(comm, files, parent);
+  if (!found.checkpoint) fail_all_damaged(parent, found.skipped);
+  const auto warnings = as_warnings(found.skipped);
+  found.checkpoint->notices.insert(found.checkpoint->notices.begin(), warnings.begin(),
+                                   warnings.end());
+  return std::move(*found.checkpoint);
+}
+
+TrainConfig saved_config(const VerifiedCheckpoint& checkpoint) {
+  TrainConfig config;
+  Origins origins;
+  apply_layer(*Fields::bind(config),
+              parse_yaml(checkpoint.manifest.metadata.config, checkpoint.folder), origins);
+  return config;
+}
+
+std::vector<std::string> check_resume(const VerifiedCheckpoint& checkpoint, const TrainConfig& now,
+                                      const std::string& fingerprint) {
+  TrainConfig saved = saved_config(checkpoint), present = now;
+  std::vector<std::string> differences = lines_of(resume_differences(saved, present));
+  if (differences.empty() && fingerprint != checkpoint.manifest.metadata.fingerprint)
+    differences.push_back("data: its files or their contents have changed");
+  if (!differences.empty())
+    throw CheckpointError(
+        fmt::format("{}: is of another run: {}; use run.dir=... for a new one or "
+                    "run.resume=never to start again",
+                    checkpoint.folder, fmt::join(differences, ", ")));
+  std::vector<std::string> allowed;
+  const auto before = Fields::bind(saved), after = Fields::bind(present);
+  for (const auto& line : lines_of(diff(before->present(), after->present()))) {
+    if (!line.starts_with("run.")) allowed.push_back("resumed with another " + line);
+  }
+  return allowed;
+}
+
+std::string make_run_id(Communicator& comm) {
+  char host[256] = "?";
+  gethostname(host, sizeof host - 1);
+  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
+  const std::string mine =
+      hash_hex(fmt::format("{} {} {} {}", host, getpid(), now, std::random_device()()));
+  return broadcast_text(comm, mine.substr(0, 12));
+}
+
+}  // namespace switchyard

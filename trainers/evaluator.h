@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+
+#include "core/metrics/report.h"
+#include "trainers/training.h"
+
+namespace switchyard {
+
+/// Which sequences an evaluation covers.
+struct EvalSet {
+  int64_t validation = 0;  ///< the first so many of the validation part; fewer when there are fewer
+  int64_t training = 0;    ///< the first so many of the training stream
+};
+
+/// Loss per domain, excess loss (of validation sequences alone) and routing metrics. No gradients,
+/// no random numbers, `eval_factor`. Collective; the report is the same on every rank, and does not
+/// depend on their number.
+EvalReport evaluate(Training& training, const EvalSet& set);
+
+}  // namespace switchyard

@@ -1,0 +1,50 @@
+#include "trainers/journal.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+
+#include "core/metrics/jsonl_sink.h"
+#include "core/metrics/tensorboard_sink.h"
+
+namespace switchyard {
+
+Journal::Journal(const RunFolder& folder, const TrainConfig& config, const JournalStart& start)
+    : first_rank_(start.rank == 0), every_(config.log.every), log_(folder.log(start.rank)) {
+  if (!first_rank_) return;
+  JsonlSink::cut(folder.metrics(), start.step);
+  auto console = std::make_unique<ConsoleSink>(std::cout, start.terminal);
+  console_ = console.get();
+  sinks_.push_back(std::move(console));
+  sinks_.push_back(std::make_unique<JsonlSink>(folder.metrics()));
+  if (!config.log.tensorboard) return;
+  TensorBoardSink::cut(folder.tensorboard(), start.step);
+  sinks_.push_back(std::make_unique<TensorBoardSink>(folder.tensorboard()));
+}
+
+void Journal::on_step(const StepReport& report) {
+  if (!first_rank_) return;
+  const bool logged =
+      report.step == report.total_steps || (every_ > 0 && report.step % every_ == 0);
+  if (logged)
+    for (const auto& sink : sinks_) sink->on_step(report);
+  else
+    console_->progress(report.step, report.total_steps);
+}
+
+void Journal::on_eval(const EvalReport& report) {
+  for (const auto& sink : sinks_) sink->on_eval(report);
+}
+
+void Journal::on_finish(const Summary& summary) {
+  for (const auto& sink : sinks_) sink->on_finish(summary);
+}
+
+void Journal::note(const std::string& text) {
+  std::ofstream(log_, std::ios::app) << text << "\n";
+  if (first_rank_) fmt::print(stderr, "note: {}\n", text);
+}
+
+}  // namespace switchyard

@@ -1,0 +1,49 @@
+#include "trainers/training.h"
+
+namespace switchyard {
+
+// A matrix product costs two operations per weight forward and four backward; attention adds its
+// two L × L products per layer, halved because it is causal.
+ModelSize model_size(const TrainConfig& config) {
+  const ModelOptions& m = config.model;
+  const MoEOptions& moe = config.moe;
+  const int64_t D = m.hidden_dim;
+  const int64_t attention = D * m.head_dim * (2 * m.num_heads + 2 * m.num_kv_heads);
+  const int64_t qk_norm = m.qk_norm == "head"   ? 2 * m.head_dim
+                          : m.qk_norm == "full" ? m.head_dim * (m.num_heads + m.num_kv_heads)
+                                                : 0;
+  const int64_t expert = 3 * D * moe.expert_dim;
+  const int64_t shared = moe.shared_experts > 0
+                             ? 3 * D * moe.shared_dim.value_or(moe.expert_dim * moe.shared_experts)
+                             : 0;
+  ModelSize size;
+  int64_t matrices = 0;
+  for (int64_t layer = 0; layer < m.num_layers; ++layer) {
+    const int64_t common = attention + qk_norm + 2 * D;
+    size.total += common;
+    size.active += common;
+    matrices += attention;
+    if (moe.layers.contains(layer)) {
+      const int64_t router = moe.num_experts * D;
+      size.total += router + moe.num_experts * expert + shared;
+      size.active += router + moe.top_k * expert + shared;
+      matrices += router + moe.top_k * expert + shared;
+    } else {
+      size.total += 3 * D * m.ffn_dim;
+      size.active += 3 * D * m.ffn_dim;
+      matrices += 3 * D * m.ffn_dim;
+    }
+  }
+  const int64_t vocabulary = *m.vocab_size * D;
+  const int64_t tables = m.tie_embeddings ? vocabulary : 2 * vocabulary;
+  size.total += tables + D;
+  size.active += tables + D;
+  matrices += vocabulary;
+  const double length = static_cast<double>(config.train.sequence_length.value_or(m.max_seq_len));
+  const double attention_flops =
+      2.0 * static_cast<double>(m.num_layers * m.num_heads * m.head_dim) * length;
+  size.flops_per_token = 6.0 * static_cast<double>(matrices) + 3.0 * attention_flops;
+  return size;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,125 @@
+#include "trainers/train_step.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "core/kernels/linear_cross_entropy.h"
+#include "core/optim/schedule.h"
+#include "trainers/step_sums.h"
+
+namespace switchyard {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+ModelOutput forward(Training& training, const Batch& batch) {
+  return training.model->forward(batch.tokens_BL.to(training.device),
+                                 routing_context(training, batch.first_sequence, true));
+}
+
+std::vector<std::vector<at::Tensor>> terms_of(const ModelOutput& output) {
+  std::vector<std::vector<at::Tensor>> terms;
+  for (const MoEOutput& layer : output.layers) terms.push_back(layer.terms);
+  return terms;
+}
+
+std::vector<Batch> next_batches(Training& training) {
+  std::vector<Batch> batches;
+  for (int64_t m = 0; m < training.micro_batches_per_step(); ++m)
+    batches.push_back(training.loader->next());
+  return batches;
+}
+
+// `f: exact` needs the counts of the whole step before its first loss.
+void count_step(Training& training, const std::vector<Batch>& batches) {
+  torch::NoGradGuard no_grad;
+  for (const Batch& batch : batches)
+    training.balance->count(terms_of(forward(training, batch)), *training.world);
+}
+
+void run_micro_batch(Training& training, const Batch& batch, int64_t micro, StepSums& sums) {
+  const ModelOutput output = forward(training, batch);
+  const CrossEntropy loss =
+      linear_cross_entropy(output.hidden_TD, training.model->head_VD(),
+                           batch.targets_BL.reshape({-1}).to(training.device));
+  const BalanceValue balance =
+      training.balance->evaluate(terms_of(output), batch.tokens_BL.size(1), *training.world);
+  // One divisor for the whole step, known before its first micro-batch: neither accumulation nor
+  // ranks change the loss.
+  const double share = 1.0 / static_cast<double>(training.micro_batches_per_step());
+  at::Tensor objective =
+      loss.nll_sum / static_cast<double>(training.loader->scored_tokens_per_step());
+  if (balance.surrogate.defined()) objective = objective + balance.surrogate * share;
+  objective.backward();
+
+  sums.add(output, micro, per_token(batch.domain_B, batch.tokens_BL.size(1), training.device));
+  sums.add_nll(loss.nll_sum.item<double>());
+  sums.add_aux(balance.value * share);
+}
+
+double reduce_gradients(Training& training) {
+  training.reduction->start({training.dense->grad, /*expert=*/false});
+  training.reduction->start({training.experts->grad, /*expert=*/true});
+  training.reduction->finish();
+  return std::sqrt(training.reduction->global_squared_norm(
+      {{training.dense->grad, /*expert=*/false}, {training.experts->grad, /*expert=*/true}}));
+}
+
+void update(Training& training, double norm, double lr, const StepSums& sums) {
+  training.optimizer->step(lr, clip_scale(norm, training.config.optim.clip_norm));
+  const auto& layers = training.model->moe_layers();
+  for (size_t layer = 0; layer < layers.size(); ++layer)
+    layers[layer].ptr()->update_router_bias(sums.counts_E(layer));
+}
+
+void describe_routing(Training& training, const StepSums& sums, StepReport& report) {
+  report.load = load_of(sums.layers());
+  report.moe = step_metrics(sums.layers(), training.config.moe.top_k);
+  add_bias_range(training, report.moe);
+  if (report.skipped || report.load.empty()) return;
+  training.recent_load->add(report.load);
+  report.moe["dead_experts"] = training.recent_load->dead_experts();
+}
+
+}  // namespace
+
+StepReport train_step(Training& training) {
+  const auto start = Clock::now();
+  const std::vector<Batch> batches = next_batches(training);
+  training.model->train();
+  training.dense->zero_grad();
+  training.experts->zero_grad();
+  training.balance->begin_step();
+  if (training.balance->needs_counting_pass()) count_step(training, batches);
+
+  StepSums sums(training, training.micro_batches_per_step());
+  for (size_t micro = 0; micro < batches.size(); ++micro)
+    run_micro_batch(training, batches[micro], static_cast<int64_t>(micro), sums);
+  const double norm = reduce_gradients(training);
+  sums.reduce(*training.world);
+
+  StepReport report;
+  report.lr = learning_rate(training.config.optim, training.step, training.config.train.steps);
+  report.nll = sums.nll_sum() / static_cast<double>(training.loader->scored_tokens_per_step());
+  report.aux_loss = sums.aux();
+  report.loss = report.nll + report.aux_loss;
+  report.grad_norm = norm;
+  report.skipped = !std::isfinite(report.loss) || !std::isfinite(norm);
+  if (!report.skipped) update(training, norm, report.lr, sums);
+  describe_routing(training, sums, report);
+
+  const int64_t step_tokens =
+      training.config.train.sequences_per_step * training.loader->geometry().sequence_length;
+  const std::chrono::duration<double> elapsed = Clock::now() - start;
+  report.step_ms = 1e3 * elapsed.count();
+  report.tokens_per_s = static_cast<double>(step_tokens) / elapsed.count();
+  if (report.skipped && training.config.train.on_nan == "abort") return report;
+  training.step += 1;
+  training.tokens += step_tokens;
+  report.step = training.step;
+  report.total_steps = training.config.train.steps;
+  report.tokens = training.tokens;
+  return report;
+}
+
+}  // namespace switchyard

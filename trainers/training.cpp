@@ -1,0 +1,112 @@
+#include "trainers/training.h"
+
+#include "core/base/error.h"
+#include "core/data/token_source.h"
+#include "core/loss/balance_terms.h"
+#include "parallel/expert/all_to_all_dispatcher.h"
+#include "parallel/mesh/expert_placement.h"
+
+namespace switchyard {
+namespace {
+
+at::ScalarType weight_dtype(const TrainConfig& config) {
+  return config.train.precision == "fp64" ? at::kDouble : at::kFloat;
+}
+
+at::ScalarType compute_dtype(const TrainConfig& config) {
+  return config.train.precision == "bf16" ? at::kBFloat16 : weight_dtype(config);
+}
+
+std::unique_ptr<TokenSource> open_source(const TrainConfig& config) {
+  SourceContext context;
+  context.run_seed = static_cast<uint64_t>(config.run.seed);
+  context.sequences_per_step = config.train.sequences_per_step;
+  context.micro_sequences = config.train.micro_sequences;
+  context.sequence_length = config.sequence_length();
+  context.vocab_size = config.model.vocab_size;
+  return make_token_source(config.data, context);
+}
+
+Transformer build_model(Training& training, const ExpertPlacement& placement) {
+  const TrainConfig& config = training.config;
+  TransformerOptions options;
+  options.model = config.model;
+  options.moe = config.moe;
+  options.seed = static_cast<uint64_t>(config.run.seed);
+  options.recompute = config.train.recompute == "full";
+  options.compute_dtype = compute_dtype(config);
+  options.terms = make_balance_terms(config.moe);
+  options.make_dispatcher = [&](int64_t) {
+    return make_all_to_all_dispatcher(training.mesh->expert_group(), placement);
+  };
+  Transformer model(options);
+  model->to(training.device, weight_dtype(config));
+  return model;
+}
+
+// Experts live on some ranks, everything else on all: two buckets with two reductions.
+void build_buckets(Training& training) {
+  NamedParameters dense, experts;
+  for (const auto& item : training.model->named_parameters()) {
+    const bool is_expert = item.key().find(".moe.experts.") != std::string::npos;
+    (is_expert ? experts : dense).emplace_back(item.key(), item.value());
+  }
+  training.dense = std::make_unique<FlatBucket>(dense);
+  training.experts = std::make_unique<FlatBucket>(experts);
+}
+
+}  // namespace
+
+std::unique_ptr<Training> build_training(const TrainConfig& config, Communicator& world,
+                                         at::Device device) {
+  auto training = std::make_unique<Training>();
+  training->config = config;
+  training->world = &world;
+  training->device = device;
+  training->source = open_source(config);
+  if (!training->config.model.vocab_size)
+    training->config.model.vocab_size = training->source->vocab_size();
+  LoaderGeometry geometry;
+  geometry.sequences_per_step = config.train.sequences_per_step;
+  geometry.micro_sequences = config.train.micro_sequences;
+  geometry.sequence_length = config.sequence_length();
+  geometry.rank = world.rank();
+  geometry.num_ranks = world.size();
+  training->loader = std::make_unique<Loader>(*training->source, geometry, 0);
+
+  training->mesh = std::make_unique<Mesh>(world, expert_ranks(config, world.size()));
+  const ExpertPlacement placement(config.moe.num_experts, training->mesh->expert_size());
+  training->expert_device_E = at::empty({config.moe.num_experts}, at::kLong);
+  for (int64_t expert = 0; expert < config.moe.num_experts; ++expert)
+    training->expert_device_E[expert] = placement.rank_of(expert);
+  training->model = build_model(*training, placement);
+  build_buckets(*training);
+  training->optimizer =
+      make_optimizer(config.optim, {training->dense.get(), training->experts.get()});
+  training->reduction = std::make_unique<GradientReduction>(*training->mesh);
+  training->balance = std::make_unique<BalanceLoss>(make_balance_terms(config.moe),
+                                                    config.moe.num_experts, config.moe.top_k);
+  training->recent_load =
+      std::make_unique<LoadWindow>(training->moe_layers(), config.moe.num_experts);
+  training->saved_step = at::zeros({}, at::kLong);
+  training->saved_tokens = at::zeros({}, at::kLong);
+  return training;
+}
+
+RoutingContext routing_context(const Training& training, int64_t first_sequence,
+                               bool for_training) {
+  RoutingContext context;
+  context.seed = static_cast<uint64_t>(training.config.run.seed);
+  context.step = training.step;
+  context.sequence_length = training.loader->geometry().sequence_length;
+  context.first_token = first_sequence * context.sequence_length;
+  context.communicator = training.world;
+  context.training = for_training;
+  return context;
+}
+
+at::Tensor per_token(const at::Tensor& domain_B, int64_t sequence_length, at::Device device) {
+  return domain_B.to(device).repeat_interleave(sequence_length);
+}
+
+}  // namespace switchyard
