@@ -1,6 +1,7 @@
 #include "core/nn/attention.h"
 
 #include "core/base/error.h"
+#include "core/kernels/causal_attention.h"
 #include "core/kernels/linear_map.h"
 #include "core/kernels/rms_norm.h"
 
@@ -53,11 +54,8 @@ at::Tensor AttentionImpl::forward(const at::Tensor& x_BLD) {
   const at::Tensor k_BLGC = apply_rotary(normed(heads(x_BLD, k_proj, o.num_kv_heads), k_norm),
                                          tables, o.rope_interleaved);
   const at::Tensor v_BLGC = heads(x_BLD, v_proj, o.num_kv_heads);
-  const at::Tensor y_BHLC = at::scaled_dot_product_attention(
-      q_BLHC.transpose(1, 2), k_BLGC.transpose(1, 2), v_BLGC.transpose(1, 2),
-      /*attn_mask=*/std::nullopt, /*dropout_p=*/0.0, /*is_causal=*/true, /*scale=*/std::nullopt,
-      /*enable_gqa=*/o.num_heads != o.num_kv_heads);
-  return linear_map(y_BHLC.transpose(1, 2).flatten(2), o_proj);
+  const at::Tensor y_BLHC = causal_attention(q_BLHC, k_BLGC, v_BLGC);
+  return linear_map(y_BLHC.flatten(2), o_proj);
 }
 
 }  // namespace switchyard
