@@ -1,0 +1,58 @@
+#include "core/checkpoint/strict_json.h"
+
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+#include "core/base/error.h"
+
+using namespace switchyard;
+using Catch::Matchers::Contains;
+
+namespace {
+
+std::string problem(const std::string& text) {
+  try {
+    parse_strict_json(text, "here.json", 3);
+  } catch (const CheckpointError& e) {
+    return e.what();
+  }
+  return "accepted";
+}
+
+}  // namespace
+
+TEST_CASE("JSON is read into the values written") {
+  const auto value = parse_strict_json(R"({"a": [1, "x"], "b": {"c": true}})", "here.json", 3);
+  CHECK(value["a"][1] == "x");
+  CHECK(value["b"]["c"] == true);
+}
+
+TEST_CASE("JSON that a lax reader takes is refused with the place") {
+  CHECK_THAT(problem(R"({"a": 1, "a": 2})"),
+             Contains("here.json") && Contains("\"a\" appears twice"));
+  CHECK_THAT(problem(R"([{"b": {"a": 1, "a": 2}}])"), Contains("appears twice"));
+  CHECK_THAT(problem(R"({"a": 1} x)"), Contains("not valid JSON"));
+  CHECK_THAT(problem(R"({"a": 1}{})"), Contains("not valid JSON"));
+  CHECK_THAT(problem("{\"a\": \"\xff\"}"), Contains("not valid JSON"));
+  CHECK_THAT(problem("{\"a\": \"\xc0\xaf\"}"), Contains("not valid JSON"));
+  CHECK_THAT(problem("{\"a\": \"\xed\xa0\x80\"}"), Contains("not valid JSON"));
+  CHECK_THAT(problem(R"({"a": "\ud800"})"), Contains("not valid JSON"));
+  CHECK_THAT(problem("{\"a\": NaN}"), Contains("not valid JSON"));
+  CHECK_THAT(problem("{\"a\": 01}"), Contains("not valid JSON"));
+  CHECK_THAT(problem("{\"a\": 1 /* c */}"), Contains("not valid JSON"));
+  CHECK_THAT(problem("{\"a\": 1,}"), Contains("not valid JSON"));
+  CHECK_THAT(problem("\xef\xbb\xbf[01]"), Contains("not valid JSON"));
+  CHECK_THAT(problem(std::string("{\"a\": 1}\0 x", 11)), Contains("NUL byte"));
+  CHECK_THAT(problem(""), Contains("not valid JSON"));
+}
+
+TEST_CASE("Nesting is limited, however deep the text goes") {
+  CHECK(problem("[[[1]]]") == "accepted");
+  CHECK_THAT(problem("[[[[1]]]]"), Contains("more than 3 levels"));
+  CHECK_THAT(problem(std::string(1'000'000, '[')), Contains("more than 3 levels"));
+}
+
+TEST_CASE("The same key in two objects is no duplicate") {
+  CHECK(problem(R"({"a": {"x": 1}, "b": {"x": 2}})") == "accepted");
+  CHECK(problem(R"([{"x": 1}, {"x": 2}])") == "accepted");
+}
