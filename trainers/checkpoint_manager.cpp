@@ -100,7 +100,12 @@ VerifiedCheckpoint CheckpointManager::save(const StateList& state,
                                            const CheckpointMetadata& metadata) {
   auto saved = save_checkpoint(comm_, files_, folder_, state, metadata);
   saved_step_ = metadata.step;
-  run_on_first(comm_, [&] { prune_checkpoints(files_, folder_, options_.keep); });
+  std::vector<std::string> warnings;
+  run_on_first(comm_, [&] {
+    for (const auto& problem : prune_checkpoints(files_, folder_, options_.keep).problems)
+      warnings.push_back("WARNING: an old checkpoint stays: " + problem);
+  });
+  add_notices(warnings);
   return saved;
 }
 

@@ -39,13 +39,12 @@ class CheckpointManager {
   /// but never a step that is already saved. With `every: 0` only on request. Local.
   bool due(int64_t step, int64_t last_step, bool requested) const;
 
-  /// Saves, then deletes all but the newest `keep` checkpoints. Takes run id, topology and numbers
-  /// from `metadata`. A failed save throws with exit code 4 and leaves the older checkpoints as
-  /// they were.
+  /// Saves, then deletes all but the newest `keep` checkpoints; one that cannot be deleted is a
+  /// notice. A failed save throws with exit code 4 and leaves the older checkpoints as they were.
   VerifiedCheckpoint save(const StateList& state, const CheckpointMetadata& metadata);
 
   /// What the user should read, since the last call: damaged checkpoints that were skipped,
-  /// clean-up, checkpoints set aside. The same on every rank.
+  /// clean-up, checkpoints set aside or not deleted. The same on every rank.
   std::vector<std::string> take_notices();
 
  private:

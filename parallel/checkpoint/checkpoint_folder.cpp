@@ -1,6 +1,7 @@
 #include "parallel/checkpoint/checkpoint_folder.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "core/base/error.h"
 #include "parallel/checkpoint/together.h"
@@ -89,14 +90,20 @@ void remove_checkpoint_folder(FileOps& files, const std::string& folder) {
   remove_tree(files, trash);
 }
 
-std::vector<int64_t> prune_checkpoints(FileOps& files, const std::string& parent, int64_t keep) {
+PruneResult prune_checkpoints(FileOps& files, const std::string& parent, int64_t keep) {
   SWITCHYARD_CHECK(keep >= 1, "keep {}", keep);
   std::vector<int64_t> steps = checkpoint_steps(files, parent);
-  const auto surplus = std::max<int64_t>(0, static_cast<int64_t>(steps.size()) - keep);
-  steps.resize(static_cast<size_t>(surplus));
-  for (const int64_t step : steps)
-    remove_checkpoint_folder(files, parent + "/" + step_folder_name(step));
-  return steps;
+  steps.resize(static_cast<size_t>(std::max<int64_t>(0, std::ssize(steps) - keep)));
+  PruneResult result;
+  for (const int64_t step : steps) {
+    try {
+      remove_checkpoint_folder(files, parent + "/" + step_folder_name(step));
+      result.deleted.push_back(step);
+    } catch (const Error& e) {
+      result.problems.push_back(e.what());
+    }
+  }
+  return result;
 }
 
 std::vector<std::string> set_aside_newer(FileOps& files, const std::string& parent, int64_t step) {

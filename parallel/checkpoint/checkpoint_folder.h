@@ -39,8 +39,13 @@ std::vector<std::string> recover_checkpoint_folder(FileOps& files, const std::st
 /// anything but a folder, is refused with CheckpointError. Local.
 void remove_checkpoint_folder(FileOps& files, const std::string& folder);
 
-/// Deletes all but the `keep` (at least 1) newest checkpoints and returns the deleted steps. Local.
-std::vector<int64_t> prune_checkpoints(FileOps& files, const std::string& parent, int64_t keep);
+/// What pruning did: it goes on past what it cannot delete.
+struct PruneResult {
+  std::vector<int64_t> deleted;
+  std::vector<std::string> problems;  ///< one line each
+};
+/// Deletes all but the `keep` (at least 1) newest checkpoints. Local.
+PruneResult prune_checkpoints(FileOps& files, const std::string& parent, int64_t keep);
 
 /// Renames every checkpoint of a step above `step` to *.aside-N, so that none of them can be taken
 /// for a part of the run that goes on from `step`. Local; returns the new paths.

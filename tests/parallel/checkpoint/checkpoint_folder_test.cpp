@@ -44,9 +44,9 @@ TEST_CASE("Pruning keeps the newest") {
   SystemFileOps files;
   for (const int64_t step : {1, 2, 3, 10}) save(files, temp.path("c"), step);
   temp.write("c/notes.txt", "mine");
-  CHECK((prune_checkpoints(files, temp.path("c"), 2) == std::vector<int64_t>{1, 2}));
+  CHECK((prune_checkpoints(files, temp.path("c"), 2).deleted == std::vector<int64_t>{1, 2}));
   CHECK((checkpoint_steps(files, temp.path("c")) == std::vector<int64_t>{3, 10}));
-  CHECK(prune_checkpoints(files, temp.path("c"), 2).empty());
+  CHECK(prune_checkpoints(files, temp.path("c"), 2).deleted.empty());
   CHECK(temp.read("c/notes.txt") == "mine");
   CHECK(checkpoint_steps(files, temp.path("none")).empty());
 }
@@ -55,11 +55,13 @@ TEST_CASE("A checkpoint that is a link is never deleted") {
   const TempFolder temp;
   SystemFileOps files;
   save(files, temp.path("precious"), 1);
-  save(files, temp.path("c"), 2);
+  for (const int64_t step : {2, 3}) save(files, temp.path("c"), step);
   REQUIRE(symlink(temp.path("precious/step-00000001").c_str(),
                   temp.path("c/step-00000001").c_str()) == 0);
-  CHECK_THROWS_WITH(prune_checkpoints(files, temp.path("c"), 1),
-                    Contains("not deleted, it is a link"));
+  const PruneResult pruned = prune_checkpoints(files, temp.path("c"), 1);
+  CHECK((pruned.deleted == std::vector<int64_t>{2}));
+  REQUIRE(pruned.problems.size() == 1);
+  CHECK_THAT(pruned.problems[0], Contains("step-00000001: not deleted, it is a link"));
   CHECK(files.kind(temp.path("precious/step-00000001/manifest.json")) == FileOps::Kind::kFile);
   CHECK(files.kind(temp.path("c/step-00000001")) == FileOps::Kind::kLink);
 }
