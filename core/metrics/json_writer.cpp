@@ -1,6 +1,7 @@
 #include "core/metrics/json_writer.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <charconv>
 #include <cmath>
