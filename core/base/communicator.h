@@ -25,8 +25,8 @@ enum class ReduceOp { kSum, kMin, kMax };
 
 /// A group of ranks. Every member calls the same collectives in the same order with tensors of the
 /// same dtype; the calls return at once or after completion, and `wait()` on the returned handle is
-/// always needed. Tensors must be contiguous; the handle keeps them alive. Failures throw CommError,
-/// which names rank, operation and the backend's text. A collective on a CUDA tensor is ordered
+/// always needed. Tensors must be contiguous; the handle keeps them alive. Failures throw
+/// CommError, which names rank, operation and the backend's text. A collective on a CUDA tensor is ordered
 /// after the work already queued on the current stream, and wait() orders the current stream after
 /// it.
 ///

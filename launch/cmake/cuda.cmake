@@ -13,6 +13,8 @@ set_property(TARGET LibTorch::torch APPEND PROPERTY INTERFACE_INCLUDE_DIRECTORIE
   ${CUDAToolkit_INCLUDE_DIRS} ${NCCL_INCLUDE_DIR})
 set_property(TARGET LibTorch::torch APPEND PROPERTY INTERFACE_LINK_LIBRARIES
   "-Wl,--no-as-needed,${LibTorch_CUDA},--as-needed" ${LibTorch_C10_CUDA} ${NCCL_LIBRARY} CUDA::cudart)
+get_filename_component(_nccl ${NCCL_LIBRARY} DIRECTORY)
+set_property(TARGET LibTorch::torch APPEND PROPERTY INTERFACE_LINK_OPTIONS "LINKER:-rpath,${_nccl}")
 
 file(GLOB_RECURSE _kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/core/*.cu)
 if(_kernels)

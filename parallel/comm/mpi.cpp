@@ -35,15 +35,15 @@ void check(int code, const std::string& who) {
 }
 
 /// An operation under way: its stages one after the other.
-class Operation {
+class Transfer {
  public:
-  Operation(std::string who, MPI_Comm comm, int tag, Stages stages)
+  Transfer(std::string who, MPI_Comm comm, int tag, Stages stages)
       : who_(std::move(who)), comm_(comm), tag_(tag), stages_(std::move(stages)) {
     start_stage();
   }
 
   /// An operation that MPI carries out by itself.
-  Operation(std::string who, MPI_Request request)
+  Transfer(std::string who, MPI_Request request)
       : who_(std::move(who)),
         comm_(MPI_COMM_NULL),
         tag_(0),
@@ -138,11 +138,11 @@ class Operation {
 /// so that no rank's wait depends on the order in which another rank waits.
 class Engine {
  public:
-  void add(std::shared_ptr<Operation> operation) {
+  void add(std::shared_ptr<Transfer> operation) {
     if (!operation->done()) active_.push_back(std::move(operation));
   }
 
-  void wait(const Operation& operation) {
+  void wait(const Transfer& operation) {
     constexpr int kPollsBeforeYield = 200;
     for (int polls = 0; !operation.done(); ++polls) {
       if (progress()) polls = 0;
@@ -154,19 +154,19 @@ class Engine {
   bool progress() {
     bool moved = false;
     for (auto it = active_.begin(); it != active_.end();) {
-      const std::shared_ptr<Operation> operation = *it;
+      const std::shared_ptr<Transfer> operation = *it;
       moved |= operation->advance();
       it = operation->done() ? active_.erase(it) : std::next(it);
     }
     return moved;
   }
 
-  std::list<std::shared_ptr<Operation>> active_;
+  std::list<std::shared_ptr<Transfer>> active_;
 };
 
 class MpiWork final : public Work {
  public:
-  MpiWork(std::shared_ptr<Engine> engine, std::shared_ptr<Operation> operation)
+  MpiWork(std::shared_ptr<Engine> engine, std::shared_ptr<Transfer> operation)
       : engine_(std::move(engine)), operation_(std::move(operation)) {}
   ~MpiWork() override {
     try {
@@ -183,7 +183,7 @@ class MpiWork final : public Work {
 
  private:
   std::shared_ptr<Engine> engine_;
-  std::shared_ptr<Operation> operation_;
+  std::shared_ptr<Transfer> operation_;
 };
 
 class MpiCommunicator final : public Communicator {
@@ -222,7 +222,7 @@ class MpiCommunicator final : public Communicator {
   void barrier() override {
     MPI_Request request = MPI_REQUEST_NULL;
     check(MPI_Ibarrier(comm_, &request), who("barrier"));
-    start(std::make_shared<Operation>(who("barrier"), request))->wait();
+    start(std::make_shared<Transfer>(who("barrier"), request))->wait();
   }
 
   WorkPtr broadcast(Tensors tensors, int root) override {
@@ -263,14 +263,14 @@ class MpiCommunicator final : public Communicator {
     accept_message("send", tensors, to, tag);
     Stages stages(1);
     for (const auto& tensor : tensors) stages[0].sends.push_back({to, tensor.detach()});
-    return start(std::make_shared<Operation>(who("send"), messages_, tag, std::move(stages)));
+    return start(std::make_shared<Transfer>(who("send"), messages_, tag, std::move(stages)));
   }
 
   WorkPtr receive(Tensors tensors, int from, int tag) override {
     accept_message("receive", tensors, from, tag);
     Stages stages(1);
     for (const auto& tensor : tensors) stages[0].receives.push_back({from, tensor.detach()});
-    return start(std::make_shared<Operation>(who("receive"), messages_, tag, std::move(stages)));
+    return start(std::make_shared<Transfer>(who("receive"), messages_, tag, std::move(stages)));
   }
 
  private:
@@ -298,10 +298,10 @@ class MpiCommunicator final : public Communicator {
     const int tag = next_tag_;
     next_tag_ += static_cast<int>(stages.size());
     if (next_tag_ > highest_tag_ - 8) next_tag_ = 0;
-    return start(std::make_shared<Operation>(who(operation), comm_, tag, std::move(stages)));
+    return start(std::make_shared<Transfer>(who(operation), comm_, tag, std::move(stages)));
   }
 
-  WorkPtr start(std::shared_ptr<Operation> operation) {
+  WorkPtr start(std::shared_ptr<Transfer> operation) {
     engine_->add(operation);
     return std::make_unique<MpiWork>(engine_, std::move(operation));
   }
