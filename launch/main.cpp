@@ -1,6 +1,9 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <string>
+#include <vector>
 
+#include "core/config/nearest.h"
 #include "launch/commands/command.h"
 #include "launch/version.h"
 
@@ -10,6 +13,16 @@ constexpr const char* kFooter =
     "Exit codes: 0 done, 2 bad usage, config or data, 3 not finite, 4 failed read or write,\n"
     "70 a bug of ours, 75 saved and stopped on request: start again.\n"
     "Example: mpirun -n 2 switchyard train configs/quickstart.yaml optim.lr=1e-3";
+
+/// What is wrong with the command line, with the nearest command where its name is.
+std::string usage_problem(const CLI::App& app, const CLI::ParseError& error, int argc,
+                          char** argv) {
+  if (argc < 2 || argv[1][0] == '-' || !app.get_subcommands().empty()) return error.what();
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(command->get_name());
+  return fmt::format("unknown command `{}`{}", argv[1], switchyard::suggestion(argv[1], names));
+}
 
 }  // namespace
 
@@ -28,7 +41,9 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& help_or_version) {
     return app.exit(help_or_version);
   } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "error: [usage] {}; see switchyard --help\n", error.what());
+    if (process_place().rank == 0)
+      fmt::print(stderr, "error: [usage] {}; see switchyard --help\n",
+                 usage_problem(app, error, argc, argv));
     return static_cast<int>(ExitCode::kBadInput);
   }
   try {

@@ -2,10 +2,11 @@
 
 #include <fmt/format.h>
 
-#include "launch/git_hash.h"
 #include "parallel/comm/factory.h"
 
 namespace switchyard {
+
+extern const char* const kGitHash;  // made by launch/cmake/git_hash.cmake
 
 std::string version_text() {
   std::string text = fmt::format("switchyard {} ({})\nLibTorch   {}\n", SWITCHYARD_VERSION,

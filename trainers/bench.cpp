@@ -7,7 +7,7 @@
 
 #include "core/base/error.h"
 #include "trainers/memory.h"
-#include "trainers/train_step.h"
+#include "trainers/step/train_step.h"
 
 namespace switchyard {
 namespace {

@@ -14,8 +14,8 @@
 #include "core/metrics/jsonl_sink.h"
 #include "core/metrics/summary.h"
 #include "parallel/checkpoint/sharded_checkpoint.h"
-#include "trainers/checkpoint_manager.h"
-#include "trainers/evaluator.h"
+#include "trainers/run/checkpoint_manager.h"
+#include "trainers/step/evaluator.h"
 
 namespace switchyard {
 namespace {

@@ -10,12 +10,12 @@
 
 #include "core/checkpoint/file_ops.h"
 #include "core/metrics/summary.h"
-#include "trainers/checkpoint_manager.h"
-#include "trainers/evaluator.h"
+#include "trainers/run/checkpoint_manager.h"
+#include "trainers/step/evaluator.h"
 #include "trainers/journal.h"
 #include "trainers/memory.h"
-#include "trainers/run_folder.h"
-#include "trainers/train_step.h"
+#include "trainers/run/run_folder.h"
+#include "trainers/step/train_step.h"
 
 namespace switchyard {
 namespace {

@@ -5,7 +5,7 @@
 #include "core/base/communicator.h"
 #include "core/base/error.h"
 #include "trainers/stop_requests.h"
-#include "trainers/train_config.h"
+#include "trainers/config/train_config.h"
 
 namespace switchyard {
 

@@ -60,12 +60,11 @@ function(switchyard_program name folder)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cpp ${CMAKE_SOURCE_DIR}/${folder}/commands/*.cpp)
   add_executable(${name} ${sources})
   target_link_libraries(${name} PRIVATE switchyard_${arg_DEPENDS} ${arg_LINK} switchyard_warnings)
-  add_custom_target(git_hash BYPRODUCTS ${CMAKE_BINARY_DIR}/generated/launch/git_hash.h
-    COMMAND ${CMAKE_COMMAND} -DSOURCE=${CMAKE_SOURCE_DIR}
-      -DHEADER=${CMAKE_BINARY_DIR}/generated/launch/git_hash.h
-      -P ${CMAKE_SOURCE_DIR}/launch/cmake/git_hash.cmake)
+  set(git_hash ${CMAKE_BINARY_DIR}/generated/git_hash.cpp)
+  add_custom_target(git_hash BYPRODUCTS ${git_hash} COMMAND ${CMAKE_COMMAND}
+    -DSOURCE=${CMAKE_SOURCE_DIR} -DOUTPUT=${git_hash} -P ${CMAKE_SOURCE_DIR}/launch/cmake/git_hash.cmake)
   add_dependencies(${name} git_hash)
-  target_include_directories(${name} PRIVATE ${CMAKE_BINARY_DIR}/generated)
+  target_sources(${name} PRIVATE ${git_hash})
   target_compile_definitions(${name} PRIVATE SWITCHYARD_SOURCE_CONFIGS="${CMAKE_SOURCE_DIR}/configs"
     SWITCHYARD_VERSION="${PROJECT_VERSION}" SWITCHYARD_LIBTORCH_VERSION="${LibTorch_VERSION}")
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})

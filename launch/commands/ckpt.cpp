@@ -1,6 +1,6 @@
 #include "core/checkpoint/file_ops.h"
 #include "launch/commands/command.h"
-#include "trainers/checkpoint_commands.h"
+#include "trainers/run/checkpoint_commands.h"
 
 namespace switchyard {
 namespace {

@@ -11,7 +11,7 @@
 #include "core/base/communicator.h"
 #include "core/base/error.h"
 #include "launch/process.h"
-#include "trainers/train_config.h"
+#include "trainers/config/train_config.h"
 
 namespace switchyard {
 

@@ -1,5 +1,5 @@
 #include "launch/commands/command.h"
-#include "trainers/config_commands.h"
+#include "trainers/config/config_commands.h"
 
 namespace switchyard {
 namespace {

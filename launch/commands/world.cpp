@@ -18,7 +18,7 @@ namespace {
 [[noreturn]] void end_all_ranks(const ProcessPlace& place, MpiSession& session) {
   if (place.rank != 0) std::this_thread::sleep_for(std::chrono::milliseconds(1500));
   const ExitCode code = report_error();
-  session.abort(static_cast<int>(code));
+  session.end_all_ranks(static_cast<int>(code));
 }
 
 }  // namespace

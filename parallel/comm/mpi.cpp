@@ -325,9 +325,9 @@ MpiSession::~MpiSession() {
   MPI_Finalize();
 }
 
-void MpiSession::abort(int code) {
+void MpiSession::end_all_ranks(int code) {
   MPI_Abort(MPI_COMM_WORLD, code);
-  std::abort();
+  throw CommError("MPI_Abort came back");
 }
 
 std::unique_ptr<Communicator> make_mpi_world() {

@@ -18,7 +18,7 @@ class MpiSession {
   MpiSession& operator=(const MpiSession&) = delete;
 
   /// Ends all ranks with this exit code, at once.
-  [[noreturn]] void abort(int code);
+  [[noreturn]] void end_all_ranks(int code);
 };
 
 /// The world of all ranks, for CPU tensors. Needs a live MpiSession. Collective.

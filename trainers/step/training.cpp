@@ -1,4 +1,4 @@
-#include "trainers/training.h"
+#include "trainers/step/training.h"
 
 #include "core/base/error.h"
 #include "core/data/token_source.h"

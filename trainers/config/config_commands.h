@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "trainers/train_config.h"
+#include "trainers/config/train_config.h"
 
 namespace switchyard {
 

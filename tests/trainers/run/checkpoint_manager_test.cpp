@@ -1,4 +1,4 @@
-#include "trainers/checkpoint_manager.h"
+#include "trainers/run/checkpoint_manager.h"
 
 #include <catch2/catch.hpp>
 
@@ -9,7 +9,7 @@
 #include "parallel/comm/thread_communicator.h"
 #include "tests/support/expect.h"
 #include "tests/support/temp_folder.h"
-#include "trainers/checkpoint_commands.h"
+#include "trainers/run/checkpoint_commands.h"
 
 using namespace switchyard;
 using Catch::Matchers::Contains;

@@ -1,4 +1,4 @@
-#include "trainers/train_config.h"
+#include "trainers/config/train_config.h"
 
 #include <fmt/format.h>
 

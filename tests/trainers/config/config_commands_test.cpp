@@ -1,9 +1,9 @@
-#include "trainers/config_commands.h"
+#include "trainers/config/config_commands.h"
 
 #include <catch2/catch.hpp>
 
 #include "core/config/fields.h"
-#include "tests/trainers/config_file.h"
+#include "tests/trainers/config/config_file.h"
 
 using namespace switchyard;
 using namespace switchyard::config_test;

@@ -1,8 +1,8 @@
-#include "trainers/train_config.h"
+#include "trainers/config/train_config.h"
 
 #include <catch2/catch.hpp>
 
-#include "tests/trainers/config_file.h"
+#include "tests/trainers/config/config_file.h"
 
 using namespace switchyard;
 using namespace switchyard::config_test;

@@ -5,7 +5,7 @@
 
 #include "core/metrics/layer_sums.h"
 #include "core/metrics/report.h"
-#include "trainers/training.h"
+#include "trainers/step/training.h"
 
 namespace switchyard {
 

@@ -1,7 +1,7 @@
 #include <ATen/ATen.h>
 
 #include "core/base/error.h"
-#include "trainers/training.h"
+#include "trainers/step/training.h"
 
 namespace switchyard {
 namespace {

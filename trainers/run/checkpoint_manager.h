@@ -9,7 +9,7 @@
 #include "core/checkpoint/file_ops.h"
 #include "core/checkpoint/state.h"
 #include "parallel/checkpoint/sharded_checkpoint.h"
-#include "trainers/train_config.h"
+#include "trainers/config/train_config.h"
 
 namespace switchyard {
 

@@ -1,11 +1,11 @@
-#include "trainers/train_step.h"
+#include "trainers/step/train_step.h"
 
 #include <chrono>
 #include <cmath>
 
 #include "core/kernels/linear_cross_entropy.h"
 #include "core/optim/schedule.h"
-#include "trainers/step_sums.h"
+#include "trainers/step/step_sums.h"
 
 namespace switchyard {
 namespace {

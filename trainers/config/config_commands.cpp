@@ -1,4 +1,4 @@
-#include "trainers/config_commands.h"
+#include "trainers/config/config_commands.h"
 
 #include <fmt/format.h>
 

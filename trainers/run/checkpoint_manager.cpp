@@ -1,4 +1,4 @@
-#include "trainers/checkpoint_manager.h"
+#include "trainers/run/checkpoint_manager.h"
 
 #include <fmt/ranges.h>
 #include <unistd.h>
@@ -142,6 +142,8 @@ TrainConfig saved_config(const VerifiedCheckpoint& checkpoint) {
 std::vector<std::string> check_resume(const VerifiedCheckpoint& checkpoint, const TrainConfig& now,
                                       const std::string& fingerprint) {
   TrainConfig saved = saved_config(checkpoint), present = now;
+  // auto is the data's vocabulary; that the data are the same is the fingerprint's to say.
+  if (!saved.model.vocab_size) saved.model.vocab_size = present.model.vocab_size;
   std::vector<std::string> differences = lines_of(resume_differences(saved, present));
   if (differences.empty() && fingerprint != checkpoint.manifest.metadata.fingerprint)
     differences.push_back("data: its files or their contents have changed");

@@ -1,4 +1,4 @@
-#include "trainers/step_sums.h"
+#include "trainers/step/step_sums.h"
 
 namespace switchyard {
 namespace {

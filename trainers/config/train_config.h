@@ -9,7 +9,7 @@
 #include "core/model/options.h"
 #include "core/moe/options.h"
 #include "core/optim/options.h"
-#include "trainers/train_options.h"
+#include "trainers/config/train_options.h"
 
 namespace switchyard {
 

@@ -1,4 +1,4 @@
-#include "trainers/training.h"
+#include "trainers/step/training.h"
 
 namespace switchyard {
 

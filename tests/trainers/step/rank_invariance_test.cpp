@@ -7,7 +7,7 @@
 
 #include "core/base/counter_rng.h"
 #include "parallel/comm/thread_communicator.h"
-#include "trainers/train_step.h"
+#include "trainers/step/train_step.h"
 
 // The number of ranks and the expert axis change nothing but rounding.
 

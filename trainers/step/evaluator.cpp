@@ -1,10 +1,10 @@
-#include "trainers/evaluator.h"
+#include "trainers/step/evaluator.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "core/kernels/linear_cross_entropy.h"
-#include "trainers/step_sums.h"
+#include "trainers/step/step_sums.h"
 
 namespace switchyard {
 namespace {

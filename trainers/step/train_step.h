@@ -1,7 +1,7 @@
 #pragma once
 
 #include "core/metrics/report.h"
-#include "trainers/training.h"
+#include "trainers/step/training.h"
 
 namespace switchyard {
 

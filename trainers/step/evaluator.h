@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "core/metrics/report.h"
-#include "trainers/training.h"
+#include "trainers/step/training.h"
 
 namespace switchyard {
 

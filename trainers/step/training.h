@@ -17,7 +17,7 @@
 #include "core/optim/optimizer.h"
 #include "parallel/data/gradient_reduction.h"
 #include "parallel/mesh/mesh.h"
-#include "trainers/train_config.h"
+#include "trainers/config/train_config.h"
 
 namespace switchyard {
 

@@ -1,4 +1,4 @@
-#include "trainers/checkpoint_commands.h"
+#include "trainers/run/checkpoint_commands.h"
 
 #include <fmt/ranges.h>
 

@@ -1,4 +1,4 @@
-#include "trainers/train_options.h"
+#include "trainers/config/train_options.h"
 
 #include <fmt/format.h>
 

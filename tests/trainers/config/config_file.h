@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/base/error.h"
-#include "trainers/train_config.h"
+#include "trainers/config/train_config.h"
 
 namespace switchyard::config_test {
 
