@@ -10,6 +10,7 @@
 #include "core/kernels/adamw.h"
 #include "core/kernels/clones.h"
 #include "core/kernels/fast_path.h"
+#include "core/kernels/fast_root.h"
 
 namespace switchyard {
 namespace {
@@ -52,7 +53,7 @@ SWITCHYARD_INLINE void update_range(const Update<T>& u, int64_t begin, int64_t e
     const T v = u.beta2 * exp_avg_sq[i] + u.mix2 * g * g;
     exp_avg[i] = m;
     exp_avg_sq[i] = v;
-    param[i] = param[i] * u.keep - u.rate * (m / (std::sqrt(v) / u.root2 + u.eps));
+    param[i] = param[i] * u.keep - u.rate * (m / (fast_root(v) / u.root2 + u.eps));
   }
 }
 

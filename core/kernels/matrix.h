@@ -27,8 +27,8 @@ Matrix<T> dense(T* data, int64_t rows, int64_t columns) {
   return {data, rows, columns, columns};
 }
 
-/// c = a · b, or c += a · b with `add`; on the calling thread. In fp32 a row of c depends on its
-/// row of a and on b alone, not on the number of rows.
+/// c = a · b, or c += a · b with `add`; on the calling thread. In fp32 on a processor with AVX-512
+/// a row of c depends on its row of a and on b alone, not on the number of rows.
 void multiply(Matrix<const float> a, Matrix<const float> b, Matrix<float> c, bool add = false);
 void multiply(Matrix<const double> a, Matrix<const double> b, Matrix<double> c, bool add = false);
 

@@ -5,6 +5,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "core/kernels/fast_root.h"
 #include "tests/core/kernels/compare.h"
 
 namespace switchyard {
@@ -60,6 +61,18 @@ TEST_CASE("adamw_ gives the same bits for any cut into ranges") {
            cut.exp_avg.narrow(0, first, size), cut.exp_avg_sq.narrow(0, first, size),
            step_number(1));
   CHECK(at::equal(whole.param, cut.param));
+}
+
+TEST_CASE("fast_root is within 1 unit in the last place, and 0 at 0") {
+  CHECK(fast_root(0.0f) == 0.0f);
+  double worst = 0;
+  for (float x = 2e-38f; x < 1e38f; x *= 1.0037f) {
+    const double exact = std::sqrt(static_cast<double>(x));
+    const float rounded = static_cast<float>(exact);
+    const double unit = std::nextafter(rounded, INFINITY) - rounded;
+    worst = std::max(worst, std::abs(fast_root(x) - exact) / unit);
+  }
+  CHECK(worst <= 1.0);
 }
 
 TEST_CASE("squared_sum adds in fp64, the same for any number of threads") {
