@@ -38,7 +38,10 @@ const std::map<std::string, std::vector<std::string>>& arrows() {
       {"parallel/checkpoint",
        {"core/base", "core/config", "core/optim", "core/checkpoint", "parallel/comm",
         "parallel/mesh"}},
-      {"trainers", {"core", "parallel"}},
+      {"trainers/config", {"core"}},
+      {"trainers/step", {"core", "parallel", "trainers/config"}},
+      {"trainers/run", {"core", "parallel", "trainers/config"}},
+      {"trainers", {"core", "parallel", "trainers/config", "trainers/step", "trainers/run"}},
       {"launch", {"core", "parallel", "trainers"}},
   };
   return kArrows;
