@@ -47,9 +47,11 @@ const std::map<std::string, std::vector<std::string>>& arrows() {
   return kArrows;
 }
 
-/// The row of a folder: launch/ and its commands are one part.
+/// The row of a folder: launch/ and core/kernels/ are one part with the folders inside them.
 std::string part_of(const std::string& folder) {
-  return folder == "launch/commands" ? "launch" : folder;
+  for (const std::string part : {"launch", "core/kernels"})
+    if (folder.rfind(part + "/", 0) == 0) return part;
+  return folder;
 }
 
 bool within(const std::string& path, const std::string& folder_or_file) {
