@@ -5,8 +5,8 @@
 
 #include "core/metrics/console_sink.h"
 #include "core/metrics/report.h"
-#include "trainers/run/run_folder.h"
 #include "trainers/config/train_config.h"
+#include "trainers/run/run_folder.h"
 
 namespace switchyard {
 

@@ -10,11 +10,11 @@
 
 #include "core/checkpoint/file_ops.h"
 #include "core/metrics/summary.h"
-#include "trainers/run/checkpoint_manager.h"
-#include "trainers/step/evaluator.h"
 #include "trainers/journal.h"
 #include "trainers/memory.h"
+#include "trainers/run/checkpoint_manager.h"
 #include "trainers/run/run_folder.h"
+#include "trainers/step/evaluator.h"
 #include "trainers/step/train_step.h"
 
 namespace switchyard {

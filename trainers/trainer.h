@@ -4,8 +4,8 @@
 
 #include "core/base/communicator.h"
 #include "core/base/error.h"
-#include "trainers/stop_requests.h"
 #include "trainers/config/train_config.h"
+#include "trainers/stop_requests.h"
 
 namespace switchyard {
 

@@ -26,9 +26,9 @@ enum class ReduceOp { kSum, kMin, kMax };
 /// A group of ranks. Every member calls the same collectives in the same order with tensors of the
 /// same dtype; the calls return at once or after completion, and `wait()` on the returned handle is
 /// always needed. Tensors must be contiguous; the handle keeps them alive. Failures throw
-/// CommError, which names rank, operation and the backend's text. A collective on a CUDA tensor is ordered
-/// after the work already queued on the current stream, and wait() orders the current stream after
-/// it.
+/// CommError, which names rank, operation and the backend's text. A collective on a CUDA tensor is
+/// ordered after the work already queued on the current stream, and wait() orders the current
+/// stream after it.
 ///
 /// Tensors are float32, float64, bfloat16, int64, uint8 or bool. Sums are formed in a fixed order
 /// that depends on the number of ranks alone: the same inputs give the same bits on every rank and

@@ -10,7 +10,8 @@ namespace switchyard {
 size_t edit_distance(const std::string& a, const std::string& b);
 
 /// The candidate a user most likely meant, or "" where none is near. Near: a distance of at most a
-/// third of the length, else one word that starts with (3 letters or more) or contains (4) the other.
+/// third of the length, else one word that starts with (3 letters or more) or contains (4) the
+/// other.
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates);
 
 /// "; did you mean `x`?" or "; allowed: a, b, c".

@@ -8,9 +8,9 @@
 
 #include "core/base/error.h"
 #include "core/kernels/adamw.h"
-#include "core/kernels/clones.h"
-#include "core/kernels/fast_path.h"
-#include "core/kernels/fast_root.h"
+#include "core/kernels/cpu/clones.h"
+#include "core/kernels/cpu/fast_path.h"
+#include "core/kernels/cpu/fast_root.h"
 
 namespace switchyard {
 namespace {

@@ -7,9 +7,9 @@
 
 #include "core/base/error.h"
 #include "core/kernels/causal_attention.h"
-#include "core/kernels/causal_rows.h"
-#include "core/kernels/fast_path.h"
-#include "core/kernels/matrix_tasks.h"
+#include "core/kernels/cpu/causal_rows.h"
+#include "core/kernels/cpu/fast_path.h"
+#include "core/kernels/cpu/matrix_tasks.h"
 
 // One task = one key head of one sequence with the query heads that read it; inside, blocks of
 // query positions against all the positions that they see.

@@ -3,9 +3,9 @@
 #include <torch/autograd.h>
 
 #include "core/base/error.h"
+#include "core/kernels/cpu/fast_path.h"
 #include "core/kernels/expert_ffn.h"
 #include "core/kernels/expert_passes.h"
-#include "core/kernels/fast_path.h"
 
 namespace switchyard {
 namespace {

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
-#include "core/kernels/matrix_tasks.h"
-#include "core/kernels/row_moves.h"
-#include "core/kernels/swiglu_rows.h"
+#include "core/kernels/cpu/matrix_tasks.h"
+#include "core/kernels/cpu/row_moves.h"
+#include "core/kernels/cpu/swiglu_rows.h"
 
 // One task = one block of rows of one expert (values, input gradients) or one slice of one expert's
 // matrix (its gradient), on one thread. The cut depends on the shape alone.

@@ -6,11 +6,11 @@
 #include <cmath>
 
 #include "core/base/error.h"
-#include "core/kernels/clones.h"
-#include "core/kernels/exponential.h"
-#include "core/kernels/fast_path.h"
+#include "core/kernels/cpu/clones.h"
+#include "core/kernels/cpu/exponential.h"
+#include "core/kernels/cpu/fast_path.h"
+#include "core/kernels/cpu/matrix_tasks.h"
 #include "core/kernels/linear_cross_entropy.h"
-#include "core/kernels/matrix_tasks.h"
 
 namespace switchyard {
 namespace {

@@ -5,9 +5,9 @@
 #include <algorithm>
 
 #include "core/base/error.h"
-#include "core/kernels/fast_path.h"
+#include "core/kernels/cpu/fast_path.h"
+#include "core/kernels/cpu/matrix_tasks.h"
 #include "core/kernels/linear_map.h"
-#include "core/kernels/matrix_tasks.h"
 
 namespace switchyard {
 namespace {

@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "core/base/error.h"
-#include "core/kernels/clones.h"
-#include "core/kernels/fast_path.h"
+#include "core/kernels/cpu/clones.h"
+#include "core/kernels/cpu/fast_path.h"
 #include "core/kernels/rms_norm.h"
 
 namespace switchyard {

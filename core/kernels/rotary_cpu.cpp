@@ -4,8 +4,8 @@
 #include <torch/autograd.h>
 
 #include "core/base/error.h"
-#include "core/kernels/clones.h"
-#include "core/kernels/fast_path.h"
+#include "core/kernels/cpu/clones.h"
+#include "core/kernels/cpu/fast_path.h"
 #include "core/kernels/rotary.h"
 
 namespace switchyard {

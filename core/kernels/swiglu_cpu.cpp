@@ -4,9 +4,9 @@
 #include <torch/autograd.h>
 
 #include "core/base/error.h"
-#include "core/kernels/fast_path.h"
+#include "core/kernels/cpu/fast_path.h"
+#include "core/kernels/cpu/swiglu_rows.h"
 #include "core/kernels/swiglu.h"
-#include "core/kernels/swiglu_rows.h"
 
 namespace switchyard {
 namespace {

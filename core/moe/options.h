@@ -85,7 +85,8 @@ void describe(Fields& fields, CapacityOptions& options);
 void describe(Fields& fields, MoEOptions& options);
 
 /// Throws ConfigError for a combination that no single key can refuse: top_k > num_experts, K = 1
-/// with normalised weights, groups that do not divide the experts, ... The text names the key paths.
+/// with normalised weights, groups that do not divide the experts, ... The text names the key
+/// paths.
 void validate(const MoEOptions& options);
 
 }  // namespace switchyard

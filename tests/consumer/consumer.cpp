@@ -11,8 +11,9 @@ struct ModelImpl : torch::nn::Module {
 
   ModelImpl() {
     in = register_module("in", torch::nn::Linear(4, 32));
-    moe = register_module("moe", switchyard::DeepSeekMoE(switchyard::DeepSeekMoEOptions{
-                                     .hidden_dim = 32, .expert_dim = 16, .num_experts = 8, .top_k = 2}));
+    moe = register_module("moe",
+                          switchyard::DeepSeekMoE(switchyard::DeepSeekMoEOptions{
+                              .hidden_dim = 32, .expert_dim = 16, .num_experts = 8, .top_k = 2}));
     out = register_module("out", torch::nn::Linear(32, 1));
   }
   torch::Tensor forward(const torch::Tensor& x) {

@@ -5,7 +5,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "core/kernels/fast_root.h"
+#include "core/kernels/cpu/fast_root.h"
 #include "tests/core/kernels/compare.h"
 
 namespace switchyard {

@@ -5,7 +5,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
-#include "core/kernels/exponential.h"
+#include "core/kernels/cpu/exponential.h"
 #include "tests/core/kernels/compare.h"
 
 namespace switchyard {

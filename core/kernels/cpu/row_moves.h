@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "core/kernels/matrix.h"
+#include "core/kernels/cpu/matrix.h"
 
 namespace switchyard {
 

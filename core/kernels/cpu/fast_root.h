@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "core/kernels/clones.h"
+#include "core/kernels/cpu/clones.h"
 
 namespace switchyard {
 

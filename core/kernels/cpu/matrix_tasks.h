@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "core/kernels/matrix.h"
-#include "core/kernels/tasks.h"
+#include "core/kernels/cpu/matrix.h"
+#include "core/kernels/cpu/tasks.h"
 
 namespace switchyard {
 

@@ -1,9 +1,9 @@
-#include "core/kernels/causal_rows.h"
+#include "core/kernels/cpu/causal_rows.h"
 
 #include <cmath>
 
-#include "core/kernels/clones.h"
-#include "core/kernels/exponential.h"
+#include "core/kernels/cpu/clones.h"
+#include "core/kernels/cpu/exponential.h"
 
 namespace switchyard {
 namespace {

@@ -1,7 +1,7 @@
-#include "core/kernels/swiglu_rows.h"
+#include "core/kernels/cpu/swiglu_rows.h"
 
-#include "core/kernels/clones.h"
-#include "core/kernels/exponential.h"
+#include "core/kernels/cpu/clones.h"
+#include "core/kernels/cpu/exponential.h"
 
 namespace switchyard {
 namespace {

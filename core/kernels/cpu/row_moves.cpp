@@ -1,4 +1,4 @@
-#include "core/kernels/row_moves.h"
+#include "core/kernels/cpu/row_moves.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Dispatch.h>
@@ -6,7 +6,7 @@
 
 #include <cstring>
 
-#include "core/kernels/clones.h"
+#include "core/kernels/cpu/clones.h"
 
 namespace switchyard {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "core/kernels/matrix.h"
+#include "core/kernels/cpu/matrix.h"
 
 namespace switchyard {
 

@@ -1,11 +1,11 @@
-#include "core/kernels/matrix.h"
+#include "core/kernels/cpu/matrix.h"
 
 #include <ATen/ATen.h>
 #include <ATen/native/CPUBlas.h>
 
 #include <algorithm>
 
-#include "core/kernels/clones.h"
+#include "core/kernels/cpu/clones.h"
 
 namespace switchyard {
 namespace {
