@@ -1,6 +1,8 @@
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdio>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/config/nearest.h"
@@ -49,6 +51,9 @@ int main(int argc, char** argv) {
   try {
     return static_cast<int>(chosen());
   } catch (...) {
+    // Before the ranks know each other all of them meet the same error, or one alone: rank 0 speaks
+    // at once, and its exit ends the others before they do.
+    if (process_place().rank != 0) std::this_thread::sleep_for(std::chrono::milliseconds(2500));
     return static_cast<int>(report_error());
   }
 }
