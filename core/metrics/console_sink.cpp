@@ -1,8 +1,6 @@
 #include "core/metrics/console_sink.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
-
 #include <cmath>
 
 #include "core/base/error.h"
@@ -57,10 +55,6 @@ int64_t percent(int64_t step, int64_t total) {
 }
 
 }  // namespace
-
-bool stdout_is_terminal() {
-  return ::isatty(STDOUT_FILENO) == 1;
-}
 
 std::string console_line(const StepReport& r) {
   const double left = r.step > 0 ? r.wall_s / static_cast<double>(r.step) *

@@ -8,9 +8,6 @@
 
 namespace switchyard {
 
-/// Whether standard output is a terminal.
-bool stdout_is_terminal();
-
 /// One line per logged step, and below the lines on a terminal a progress bar in place. Without a
 /// terminal: plain lines, no carriage return, no colour. Throws IoError when the stream fails.
 class ConsoleSink : public MetricSink {
