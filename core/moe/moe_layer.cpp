@@ -4,7 +4,7 @@
 
 #include "core/moe/bias.h"
 #include "core/moe/capacity.h"
-#include "core/moe/random.h"
+#include "core/moe/routers/random.h"
 #include "core/nn/init.h"
 
 namespace switchyard {
@@ -61,7 +61,7 @@ at::Tensor MoELayerImpl::forward(const at::Tensor& x_TD) {
 MoEOutput MoELayerImpl::forward(const at::Tensor& x_TD, const RoutingContext& context) {
   MoEOutput output;
   RoutingDecision& decision = output.decision;
-  decision = router_->decide(logits(x_TD, context), router_bias_E, context);
+  decision = router_->decide({logits(x_TD, context), {}, {}}, router_bias_E, context);
   apply_capacity(options_.moe.capacity, options_.moe, context, decision);
   if (options_.moe.router.scale != 1.0)
     decision.weights_TK = decision.weights_TK * options_.moe.router.scale;

@@ -11,7 +11,7 @@
 #include "core/moe/expert_bank.h"
 #include "core/moe/options.h"
 #include "core/moe/records.h"
-#include "core/moe/router.h"
+#include "core/moe/routers/router.h"
 #include "core/moe/token_dispatcher.h"
 #include "core/nn/feed_forward.h"
 

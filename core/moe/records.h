@@ -25,6 +25,10 @@ struct RoutingContext {
   at::Tensor token_ids_T;                ///< int64; only hash routers need it
   Communicator* communicator = nullptr;  ///< all ranks that share the batch; nullptr = alone
   bool training = false;                 ///< random choices, `factor` rather than `eval_factor`
+  /// In evaluation: as semantics section 1 says for the router, or one way whatever the router.
+  /// kTokenChoice: each token takes its own top-k, dropless, so that no later token matters.
+  /// kWholeBatch: routers that assign a whole batch do so, without noise.
+  enum class Selection { kDefault, kTokenChoice, kWholeBatch } selection = Selection::kDefault;
 
   int64_t num_sequences(int64_t num_tokens) const {
     return sequence_length > 0 ? num_tokens / sequence_length : (num_tokens > 0 ? 1 : 0);
@@ -40,7 +44,11 @@ struct RoutingDecision {
   at::Tensor logits_TE;  ///< differentiable; undefined for routers without scores
   at::Tensor scores_TE;  ///< s of semantics section 1, differentiable
   at::Tensor probs_TE;   ///< p: s normalised over the experts, differentiable
-  at::Tensor counts_E;   ///< int64, assignments selected by this rank's tokens, before drops
+  /// Selection keys, no gradient: s + b, −inf where a token may not go. Undefined for routers that
+  /// do not rank a token's experts.
+  at::Tensor ranking_TE;
+  at::Tensor load_TE;   ///< noisy_top_k in training: P(expert is selected), differentiable
+  at::Tensor counts_E;  ///< int64, assignments selected by this rank's tokens, before drops
 };
 
 /// The tokens that this rank's experts serve, after the exchange.

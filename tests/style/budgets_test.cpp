@@ -18,7 +18,8 @@ constexpr size_t kFamilyFiles = 40;
 
 /// Folders that hold many small variants of one thing: operations, routers and their parts, terms,
 /// token sources, metrics and sinks.
-const std::vector<std::string> kFamilies = {"core/kernels", "core/moe", "core/loss", "core/data",
+const std::vector<std::string> kFamilies = {"core/kernels",     "core/moe",  "core/moe/options",
+                                            "core/moe/routers", "core/loss", "core/data",
                                             "core/metrics"};
 
 struct Function {

@@ -4,7 +4,7 @@
 
 #include "core/base/local_communicator.h"
 #include "core/loss/balance_loss.h"
-#include "core/moe/router.h"
+#include "core/moe/routers/router.h"
 
 using namespace switchyard;
 
@@ -124,7 +124,7 @@ TEST_CASE("The surrogate has the gradient of the value, f held fixed") {
   BalanceLoss loss(terms, 4, 2);
   auto comm = make_local_communicator();
 
-  const auto decision = router->decide(logits, {}, context);
+  const auto decision = router->decide({logits, {}, {}}, {}, context);
   loss.evaluate({{terms[0]->sequence_sums(decision, context)}}, 3, *comm).surrogate.backward();
 
   const auto free = logits.detach().clone().requires_grad_(true);

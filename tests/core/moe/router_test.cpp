@@ -1,4 +1,4 @@
-#include "core/moe/router.h"
+#include "core/moe/routers/router.h"
 
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -32,7 +32,7 @@ double weight(const RoutingDecision& decision, int64_t token, int64_t column) {
 
 RoutingDecision decide(const MoEOptions& moe, const torch::Tensor& logits,
                        const torch::Tensor& bias = {}, const RoutingContext& context = {}) {
-  return make_router(moe)->decide(logits, bias, context);
+  return make_router(moe)->decide({logits, {}, {}}, bias, context);
 }
 
 }  // namespace

@@ -10,16 +10,30 @@
 
 namespace switchyard {
 
+/// What a router decides from. Each [T, ...] in fp32 or fp64.
+struct RouterInputs {
+  at::Tensor logits_TE;        ///< undefined for routers without scores; [T, a + E] hierarchical
+  at::Tensor noise_logits_TE;  ///< noisy_top_k: x · W_noise; undefined = 0
+  at::Tensor noise_TE;         ///< noisy_top_k in training: the noise itself; undefined = drawn
+};
+
 /// Scores and selection: turns router logits into a decision. Holds no parameters and no state, so
 /// the same object serves a model's layer and recorded logits.
 class Router {
  public:
   virtual ~Router() = default;
-  /// logits_TE in fp32 or fp64; bias_E is added to the scores for selection only (undefined =
+  /// bias_E is added to the scores for selection only (undefined =
   /// none). Fills every field of the decision but kept_TK and slot_TK. The weights are those before
   /// `moe.router.scale`. Ties go to the lower expert. Local: no communication.
-  virtual RoutingDecision decide(const at::Tensor& logits_TE, const at::Tensor& bias_E,
+  virtual RoutingDecision decide(const RouterInputs& inputs, const at::Tensor& bias_E,
                                  const RoutingContext& context) const = 0;
+  /// Combine weights, before `scale`, of other experts than those that `decision` chose (−1 = none,
+  /// weight 0): what the overflow rule next_choice needs. Differentiable. Only for routers whose
+  /// traits have `ranks_experts`.
+  virtual at::Tensor weights_of(const RoutingDecision& decision,
+                                const at::Tensor& expert_ids_TK) const;
+  /// Columns of the logits, which is rows of the router's weight; 0 = no weight.
+  virtual int64_t logit_columns(int64_t num_experts) const { return num_experts; }
 };
 
 /// The router that `options.router.type` names. Throws ConfigError for an unknown name.

@@ -1,4 +1,4 @@
-#include "core/moe/top_k_router.h"
+#include "core/moe/routers/top_k_router.h"
 
 #include <limits>
 
@@ -13,11 +13,11 @@ class TopKRouter final : public Router {
  public:
   explicit TopKRouter(const TopKRule& rule) : rule_(rule) {}
 
-  RoutingDecision decide(const at::Tensor& logits_TE, const at::Tensor& bias_E,
+  RoutingDecision decide(const RouterInputs& inputs, const at::Tensor& bias_E,
                          const RoutingContext&) const override {
     RoutingDecision decision;
-    decision.logits_TE = logits_TE;
-    decision.scores_TE = scores(logits_TE);
+    decision.logits_TE = inputs.logits_TE;
+    decision.scores_TE = scores(inputs.logits_TE);
     decision.probs_TE = rule_.score == TopKRule::Score::kSoftmax
                             ? decision.scores_TE
                             : decision.scores_TE / (decision.scores_TE.sum(-1, true) + kTiny);
@@ -25,9 +25,24 @@ class TopKRouter final : public Router {
     if (bias_E.defined()) keys_TE = keys_TE + bias_E.to(keys_TE.dtype());
     if (rule_.kept_groups < rule_.num_groups) keys_TE = limit_to_groups(keys_TE, rule_);
     decision.expert_ids_TK = select_top_k(keys_TE, rule_.top_k);
-    decision.weights_TK = weights(decision);
+    decision.ranking_TE = keys_TE;
+    decision.weights_TK = weights_of(decision, decision.expert_ids_TK);
     decision.counts_E = count_experts(decision.expert_ids_TK, rule_.num_experts);
     return decision;
+  }
+
+  at::Tensor weights_of(const RoutingDecision& decision,
+                        const at::Tensor& expert_ids_TK) const override {
+    const at::Tensor none_TK = expert_ids_TK.lt(0);
+    const at::Tensor ids_TK = expert_ids_TK.clamp_min(0);
+    if (rule_.weights == TopKRule::Weights::kSoftmaxOfKept) {
+      const at::Tensor logits_TK = decision.logits_TE.gather(1, ids_TK);
+      return at::softmax(logits_TK.masked_fill(none_TK, -std::numeric_limits<double>::infinity()),
+                         -1);
+    }
+    const at::Tensor scores_TK = decision.scores_TE.gather(1, ids_TK).masked_fill(none_TK, 0);
+    if (rule_.weights == TopKRule::Weights::kScore) return scores_TK;
+    return scores_TK / (scores_TK.sum(-1, true) + kTiny);
   }
 
  private:
@@ -40,15 +55,6 @@ class TopKRouter final : public Router {
       default:
         return at::softmax(logits_TE, -1);
     }
-  }
-
-  at::Tensor weights(const RoutingDecision& decision) const {
-    const at::Tensor& ids_TK = decision.expert_ids_TK;
-    if (rule_.weights == TopKRule::Weights::kSoftmaxOfKept)
-      return at::softmax(decision.logits_TE.gather(1, ids_TK), -1);
-    const at::Tensor kept_TK = decision.scores_TE.gather(1, ids_TK);
-    if (rule_.weights == TopKRule::Weights::kScore) return kept_TK;
-    return kept_TK / (kept_TK.sum(-1, true) + kTiny);
   }
 
   TopKRule rule_;

@@ -1,8 +1,8 @@
-#include "core/moe/router.h"
+#include "core/moe/routers/router.h"
 
 #include "core/base/error.h"
-#include "core/moe/gshard_router.h"
-#include "core/moe/top_k_router.h"
+#include "core/moe/routers/gshard_router.h"
+#include "core/moe/routers/top_k_router.h"
 
 namespace switchyard {
 
@@ -36,6 +36,10 @@ std::unique_ptr<Router> make_router(const MoEOptions& options) {
     throw ConfigError(fmt::format("moe.router.type: {} is not a router", router.type));
   }
   return make_top_k_router(rule);
+}
+
+at::Tensor Router::weights_of(const RoutingDecision&, const at::Tensor&) const {
+  SWITCHYARD_CHECK(false, "a router that does not rank experts has no weights for others");
 }
 
 at::Tensor count_experts(const at::Tensor& expert_ids, int64_t num_experts) {

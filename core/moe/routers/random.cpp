@@ -1,4 +1,4 @@
-#include "core/moe/random.h"
+#include "core/moe/routers/random.h"
 
 #include "core/kernels/counter_uniform.h"
 

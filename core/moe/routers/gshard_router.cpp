@@ -1,9 +1,9 @@
-#include "core/moe/gshard_router.h"
+#include "core/moe/routers/gshard_router.h"
 
 #include "core/base/counter_rng.h"
 #include "core/kernels/counter_uniform.h"
 #include "core/kernels/select.h"
-#include "core/moe/random.h"
+#include "core/moe/routers/random.h"
 
 namespace switchyard {
 namespace {
@@ -12,14 +12,15 @@ class GShardRouter final : public Router {
  public:
   explicit GShardRouter(int64_t num_experts) : num_experts_(num_experts) {}
 
-  RoutingDecision decide(const at::Tensor& logits_TE, const at::Tensor& bias_E,
+  RoutingDecision decide(const RouterInputs& inputs, const at::Tensor& bias_E,
                          const RoutingContext& context) const override {
     RoutingDecision decision;
-    decision.logits_TE = logits_TE;
-    decision.scores_TE = at::softmax(logits_TE, -1);
+    decision.logits_TE = inputs.logits_TE;
+    decision.scores_TE = at::softmax(inputs.logits_TE, -1);
     decision.probs_TE = decision.scores_TE;
     at::Tensor keys_TE = decision.scores_TE.detach();
     if (bias_E.defined()) keys_TE = keys_TE + bias_E.to(keys_TE.dtype());
+    decision.ranking_TE = keys_TE;
     decision.expert_ids_TK = select_top_k(keys_TE, 2);
     const at::Tensor gates_TK = decision.scores_TE.gather(1, decision.expert_ids_TK);
     decision.weights_TK = gates_TK / gates_TK.sum(-1, true);

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "core/moe/router.h"
+#include "core/moe/routers/router.h"
 
 namespace switchyard {
 

@@ -1,0 +1,14 @@
+#include "core/moe/options/read_count.h"
+
+#include <fmt/format.h>
+
+namespace switchyard {
+
+int64_t read_count(const Value& value, int64_t lowest) {
+  const int64_t count = value.as_integer();
+  if (count < lowest)
+    value.fail(fmt::format("{} is out of range; allowed: integer ≥ {}", value.shown(), lowest));
+  return count;
+}
+
+}  // namespace switchyard

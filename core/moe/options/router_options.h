@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace switchyard {
+
+class Fields;
+
+/// `moe.router`: scores, selection and combine weights.
+struct RouterOptions {
+  std::string type = "top_k";
+  std::string score = "softmax";  ///< top_k: softmax | sigmoid | sqrtsoftplus
+  std::optional<bool> normalize;  ///< top_k: weights ÷ their sum; auto = only for K > 1
+  double scale = 1.0;             ///< factor on the combine weights
+  int64_t groups = 1;             ///< experts are split into this many equal groups
+  int64_t kept_groups = 1;        ///< groups a token may choose from
+  double jitter = 0.0;            ///< ε of the router input's noise U[1−ε, 1+ε]
+  std::optional<double> init;     ///< std of the router weights; auto = model.init_std
+};
+
+void describe(Fields& fields, RouterOptions& options);
+
+}  // namespace switchyard
