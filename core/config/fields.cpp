@@ -132,6 +132,8 @@ std::string Field::type_text() const {
       return "integer" + bounds_text(*this) + or_word;
     case Kind::kNumber:
       return "number" + bounds_text(*this) + or_word;
+    case Kind::kStepNumber:
+      return fmt::format("number{} | {{step: number, ...}}", bounds_text(*this));
     case Kind::kText:
       return "text";
     case Kind::kChoice:
@@ -195,6 +197,17 @@ Field& Fields::number(const std::string& key, double& target, const std::string&
     target = number;
   };
   field.get = [&target] { return Value::of_number(target); };
+  return field;
+}
+
+Field& Fields::step_number(const std::string& key, StepValue& target, const std::string& help) {
+  Field& field = add(key, Field::Kind::kStepNumber, help);
+  field.set = [&target, &field](const Value& value) {
+    StepValue read = read_step_value(value);
+    for (const auto& [step, number] : read.pieces()) field.check_bounds(value, number);
+    target = std::move(read);
+  };
+  field.get = [&target] { return print_step_value(target); };
   return field;
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/config/step_value.h"
 #include "core/config/value.h"
 
 namespace switchyard {
@@ -20,6 +21,7 @@ struct Field {
     kFlag,
     kInteger,
     kNumber,
+    kStepNumber,
     kText,
     kChoice,
     kNumbers,
@@ -105,6 +107,8 @@ class Fields {
   /// Accepts 1e6 and 1_000 where integral; refuses 010, "5" and 1.5.
   Field& integer(const std::string& key, int64_t& target, const std::string& help);
   Field& number(const std::string& key, double& target, const std::string& help);
+  /// A number, or {step: number, ...}, each within the bounds.
+  Field& step_number(const std::string& key, StepValue& target, const std::string& help);
   Field& text(const std::string& key, std::string& target, const std::string& help);
   /// A word out of `choices`.
   Field& choice(const std::string& key, std::string& target, std::vector<std::string> choices,

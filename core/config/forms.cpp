@@ -154,6 +154,14 @@ Json value_schema(const Fields& fields, const Field& field) {
       return or_word(field, with_bounds(field, "integer"));
     case Field::Kind::kNumber:
       return or_word(field, with_bounds(field, "number"));
+    case Field::Kind::kStepNumber: {
+      const Json number = with_bounds(field, "number");
+      const Json by_step = {{"type", "object"},
+                            {"patternProperties", {{"^[0-9]", number}}},
+                            {"required", Json::array({"0"})},
+                            {"additionalProperties", false}};
+      return {{"anyOf", Json::array({number, by_step})}};
+    }
     case Field::Kind::kText:
       return {{"type", Json::array({"string", "number", "boolean"})}};
     case Field::Kind::kChoice: {

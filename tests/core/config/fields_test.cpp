@@ -76,6 +76,38 @@ TEST_CASE("the word beside a number means that it is not set") {
              Contains("`[1]` is not allowed; allowed: number > 0 | none"));
 }
 
+TEST_CASE("a number by step is one number or a map from steps") {
+  Toy toy;
+  CHECK(toy.options.decay.at(0) == 0.1);
+  toy.set("decay", "0.5");
+  CHECK(toy.options.decay.is_constant());
+  CHECK(toy.options.decay.at(1000000) == 0.5);
+
+  toy.set("decay", "{0: 0.001, 1_000: 0, 1e4: 2e-3}");
+  CHECK(toy.options.decay.at(0) == 0.001);
+  CHECK(toy.options.decay.at(999) == 0.001);
+  CHECK(toy.options.decay.at(1000) == 0);
+  CHECK(toy.options.decay.at(9999) == 0);
+  CHECK(toy.options.decay.at(10000) == 0.002);
+
+  SECTION("it reads back from the resolved form") {
+    const std::string text = to_yaml(toy.fields->present());
+    CHECK_THAT(text, Contains("decay: {\"0\": 0.001, \"1000\": 0, \"10000\": 0.002}\n"));
+    const Toy again;
+    again.fields->find("decay")->set(*parse_yaml(text, "b.yaml").find("decay"));
+    CHECK(again.options.decay.pieces() == toy.options.decay.pieces());
+  }
+  SECTION("the steps begin at 0 and occur once, the numbers keep the bounds") {
+    CHECK_THAT(toy.problem("decay", "{10: 1}"), Contains("has no value for step 0"));
+    CHECK_THAT(toy.problem("decay", "{0: 1, 1e1: 2, 10: 3}"), Contains("step 10 is given twice"));
+    CHECK_THAT(toy.problem("decay", "{0: 1, x: 2}"), Contains("`x` is not"));
+    CHECK_THAT(toy.problem("decay", "{0: 1, -5: 2}"), Contains("allowed: integer ≥ 0"));
+    CHECK_THAT(toy.problem("decay", "{0: 1, 5: -2}"), Contains("is out of range"));
+    CHECK_THAT(toy.problem("decay", "fast"), Contains("`fast` is not a number"));
+    CHECK_THAT(toy.problem("decay", "-1"), Contains("allowed: number ≥ 0 | {step: number, ...}"));
+  }
+}
+
 TEST_CASE("bounds are checked, open and closed") {
   const Toy toy;
   CHECK(toy.problem("count", "1").empty());
@@ -125,13 +157,13 @@ TEST_CASE("a wrong choice gets the nearest one") {
 
 TEST_CASE("the resolved form has every owned key with its present value") {
   Toy toy;
-  CHECK(
-      to_yaml(toy.fields->present()) ==
-      "flag: false\ncount: 4\nrate: 0.5\nname: x\nword: red\nthreads: auto\nfactor: "
-      "none\nnormalize: auto\n"
-      "betas: [0.9, 0.95]\nfiles: []\ncustom: 3\nrouter:\n  type: a\n  scale: 1\n  schedule: flat\n"
-      "terms:\n  - type: load\n    coef: 0.01\n    scope: step\n  - type: z\n    coef: "
-      "0.001\ndomains: {}\n");
+  CHECK(to_yaml(toy.fields->present()) ==
+        "flag: false\ncount: 4\nrate: 0.5\nname: x\nword: red\nthreads: auto\nfactor: "
+        "none\nnormalize: auto\n"
+        "betas: [0.9, 0.95]\nfiles: []\ncustom: 3\ndecay: 0.1\nrouter:\n  type: a\n  scale: 1\n  "
+        "schedule: flat\n"
+        "terms:\n  - type: load\n    coef: 0.01\n    scope: step\n  - type: z\n    coef: "
+        "0.001\ndomains: {}\n");
   SECTION("keys of other types are left out") {
     toy.fields->find("router")->block->find("type")->set(Value::of_word("b"));
     CHECK(toy.fields->find("router")->block->present().find("groups") != nullptr);

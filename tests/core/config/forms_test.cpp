@@ -38,10 +38,18 @@ TEST_CASE("the resolved config names the origin of every value") {
   CHECK_THAT(text, Contains("    scope: micro                        # a.yaml:2:16\n"));
 }
 
+TEST_CASE("the command line takes a number by step") {
+  Toy toy;
+  apply_layer(*toy.fields, parse_overrides({"decay={0: 0.2, 10: 0}"}), toy.origins);
+  CHECK(toy.options.decay.at(9) == 0.2);
+  CHECK(toy.options.decay.at(10) == 0);
+}
+
 TEST_CASE("the resolved config reads back to the same config") {
   for (const char* text :
        {"{}", "count: 5\nname: 'a: b # \"c\"'\nfiles: ['1', 'x, y', '']\n",
         "router: {type: b, groups: 4, schedule: deep, depth: 9}\nterms: []\n",
+        "decay: {0: 0.1, 2e3: 0}\n",
         "terms: [{type: switch, coef: 1e-5}, {type: z}]\nthreads: 3\nfactor: 1.1\nnormalize: "
         "true\n",
         "domains: {a: {paths: ['#x']}, 'b c': {weight: 0.1}}\nbetas: [0, 0.999]\nname: 'yes'\n"}) {
@@ -119,6 +127,9 @@ TEST_CASE("the JSON Schema describes every kind of key") {
   CHECK(keys["threads"]["anyOf"][1]["const"] == "auto");
   CHECK(keys["betas"]["maxItems"] == 2);
   CHECK(keys["custom"]["type"] == "integer");
+  CHECK(keys["decay"]["anyOf"][0]["minimum"] == 0);
+  CHECK(keys["decay"]["anyOf"][1]["type"] == "object");
+  CHECK(keys["decay"]["default"] == 0.1);
   CHECK(keys["router"]["properties"]["groups"]["description"] == "Groups. Only with type: b");
   CHECK(keys["terms"]["items"]["properties"]["type"]["enum"] ==
         nlohmann::json({"load", "z", "switch"}));

@@ -43,6 +43,7 @@ struct ToyConfig {
   std::vector<double> betas = {0.9, 0.95};
   std::vector<std::string> files;
   int64_t custom = 3;
+  StepValue decay = 0.1;
   ToyRouter router;
   std::vector<ToyTerm> terms = {{"load", 0.01, "step"}, {"z", 0.001, "step"}};
   std::vector<std::pair<std::string, ToyDomain>> domains;
@@ -94,6 +95,7 @@ inline void describe(Fields& fields, ToyConfig& options) {
           [&options](const Value& value) { options.custom = value.as_integer(); },
           [&options] { return Value::of_integer(options.custom); }, "Custom.")
       .with_schema(R"({"type": "integer"})");
+  fields.step_number("decay", options.decay, "A number by step.").at_least(0);
   fields.block("router", options.router, "A block.");
   fields.blocks("terms", options.terms, "A list of blocks.");
   fields.named_blocks("domains", options.domains, "Named blocks.");
