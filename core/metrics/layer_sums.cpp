@@ -10,8 +10,8 @@
 #include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
 
-#include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "core/base/error.h"
 
@@ -22,9 +22,32 @@ constexpr int64_t kIntegerScalars = 4;  // kept, tokens, tokens without expert, 
 constexpr int64_t kRealScalars = 2;     // entropy, z
 constexpr double kLowest = -std::numeric_limits<double>::infinity();
 
-std::vector<int64_t> slice(const int64_t* from, int64_t count) {
-  return {from, from + count};
+std::vector<int64_t> numbers(const at::Tensor& row) {
+  const auto* from = row.const_data_ptr<int64_t>();
+  return {from, from + row.numel()};
 }
+
+std::vector<std::vector<int64_t>> rows(const at::Tensor& table) {
+  std::vector<std::vector<int64_t>> result;
+  for (int64_t i = 0; i < table.size(0); ++i) result.push_back(numbers(table[i]));
+  return result;
+}
+
+/// Takes tensors off the front of a flat one.
+class Cutter {
+ public:
+  explicit Cutter(const at::Tensor& flat) : flat_(flat) {}
+  at::Tensor take(at::IntArrayRef shape) {
+    const int64_t size = c10::multiply_integers(shape);
+    const int64_t from = next_;
+    next_ += size;
+    return flat_.narrow(0, from, size).view(shape);
+  }
+
+ private:
+  const at::Tensor& flat_;
+  int64_t next_ = 0;
+};
 
 }  // namespace
 
@@ -40,14 +63,36 @@ std::vector<int64_t> LayerSums::counts_E() const {
 RoutingSums::RoutingSums(const Shape& shape, at::Device device) : shape_(shape) {
   const auto integers = at::TensorOptions().dtype(at::kLong).device(device);
   const auto reals = integers.dtype(at::kDouble);
+  const auto layers = static_cast<int64_t>(shape.experts.size());
+  const auto experts = std::accumulate(shape.experts.begin(), shape.experts.end(), int64_t{0});
   const int64_t rows = shape.micro_batches + shape.domains;
-  integers_ = at::zeros({shape.layers, rows * shape.experts + kIntegerScalars}, integers);
-  reals_ = at::zeros({shape.layers, shape.experts + kRealScalars}, reals);
-  maxima_ = at::full({shape.layers, 1}, kLowest, reals);
+  integers_ = at::zeros({rows * experts + layers * kIntegerScalars}, integers);
+  reals_ = at::zeros({experts + layers * kRealScalars}, reals);
+  maxima_ = at::full({layers}, kLowest, reals);
+  views_ = cut(integers_, reals_, maxima_);
 }
 
-void RoutingSums::set_placement(const at::Tensor& device_E, int64_t num_devices) {
-  device_E_ = device_E.to(integers_.device());
+std::vector<RoutingSums::Views> RoutingSums::cut(const at::Tensor& integers,
+                                                 const at::Tensor& reals,
+                                                 const at::Tensor& maxima) const {
+  Cutter from_integers(integers), from_reals(reals), from_maxima(maxima);
+  std::vector<Views> all;
+  for (const int64_t experts : shape_.experts) {
+    Views& views = all.emplace_back();
+    views.counts_ME = from_integers.take({shape_.micro_batches, experts});
+    views.domain_counts_DE = from_integers.take({shape_.domains, experts});
+    views.integer_scalars = from_integers.take({kIntegerScalars});
+    views.prob_sum_E = from_reals.take({experts});
+    views.real_scalars = from_reals.take({kRealScalars});
+    views.logit_max = from_maxima.take({1});
+  }
+  return all;
+}
+
+void RoutingSums::set_placement(const std::vector<at::Tensor>& device_E, int64_t num_devices) {
+  SWITCHYARD_CHECK(device_E.size() == shape_.experts.size());
+  device_E_.clear();
+  for (const auto& layer : device_E) device_E_.push_back(layer.to(integers_.device()));
   num_devices_ = num_devices;
 }
 
@@ -57,11 +102,11 @@ void RoutingSums::reset() {
   maxima_.fill_(kLowest);
 }
 
-at::Tensor RoutingSums::device_pairs(const RoutingDecision& decision,
+at::Tensor RoutingSums::device_pairs(int64_t layer, const RoutingDecision& decision,
                                      const at::Tensor& served_T) const {
   if (num_devices_ == 1) return served_T.sum();
   const auto ids_TK = decision.expert_ids_TK.clamp_min(0);
-  const auto device_TK = device_E_.index_select(0, ids_TK.flatten()).view_as(ids_TK);
+  const auto device_TK = device_E_[layer].index_select(0, ids_TK.flatten()).view_as(ids_TK);
   auto uses = at::zeros({ids_TK.size(0), num_devices_}, ids_TK.options());
   uses.scatter_add_(1, device_TK, decision.kept_TK.to(at::kLong));
   return uses.gt(0).sum();
@@ -72,61 +117,49 @@ void RoutingSums::accumulate(int64_t layer, int64_t micro, const RoutingDecision
   const int64_t tokens = decision.expert_ids_TK.size(0);
   if (tokens == 0) return;
   const at::NoGradGuard no_grad;
-  const int64_t experts = shape_.experts;
-  const auto integers = integers_[layer];
-  integers.narrow(0, micro * experts, experts).add_(decision.counts_E);
+  Views& views = views_[layer];
+  views.counts_ME[micro].add_(decision.counts_E);
 
   if (domain_T.defined()) {
     const auto index_TK =
-        decision.expert_ids_TK.clamp_min(0).add(domain_T.mul(experts).unsqueeze(1));
+        decision.expert_ids_TK.clamp_min(0).add(domain_T.mul(shape_.experts[layer]).unsqueeze(1));
     const auto selected_TK = decision.expert_ids_TK.ge(0).to(at::kLong);
-    integers.narrow(0, shape_.micro_batches * experts, shape_.domains * experts)
-        .scatter_add_(0, index_TK.flatten(), selected_TK.flatten());
+    views.domain_counts_DE.view(-1).scatter_add_(0, index_TK.flatten(), selected_TK.flatten());
   }
 
   const auto served_T = at::any(decision.kept_TK, 1);
-  const auto all = at::full({}, tokens, integers.options());
-  const auto scalars = at::stack(
-      {decision.kept_TK.sum(), all, all.sub(served_T.sum()), device_pairs(decision, served_T)});
-  integers.narrow(0, integers.size(0) - kIntegerScalars, kIntegerScalars).add_(scalars);
+  const auto all = at::full({}, tokens, integers_.options());
+  views.integer_scalars.add_(at::stack({decision.kept_TK.sum(), all, all.sub(served_T.sum()),
+                                        device_pairs(layer, decision, served_T)}));
 
-  const auto reals = reals_[layer];
   if (decision.probs_TE.defined()) {
-    reals.narrow(0, 0, experts).add_(at::sum(decision.probs_TE, {0}, false, at::kDouble));
-    reals[experts].add_(at::sum(at::special_entr(decision.probs_TE), at::kDouble));
+    views.prob_sum_E.add_(at::sum(decision.probs_TE, {0}, false, at::kDouble));
+    views.real_scalars[0].add_(at::sum(at::special_entr(decision.probs_TE), at::kDouble));
   }
   if (decision.logits_TE.defined()) {
     const auto z = at::logsumexp(decision.logits_TE, {1}).to(at::kDouble);
-    reals[experts + 1].add_(z.square().sum());
-    const auto highest = maxima_[layer];
-    highest.copy_(highest.maximum(at::max(decision.logits_TE).to(at::kDouble)));
+    views.real_scalars[1].add_(z.square().sum());
+    views.logit_max.copy_(views.logit_max.maximum(at::max(decision.logits_TE).to(at::kDouble)));
   }
 }
 
 std::vector<LayerSums> RoutingSums::layers() const {
-  const auto integers = integers_.cpu();
-  const auto reals = reals_.cpu();
-  const auto maxima = maxima_.cpu();
-  const int64_t experts = shape_.experts;
-  std::vector<LayerSums> all(shape_.layers);
-  for (int64_t layer = 0; layer < shape_.layers; ++layer) {
-    LayerSums& sums = all[layer];
-    const int64_t* from = integers.const_data_ptr<int64_t>() + layer * integers.size(1);
-    for (int64_t m = 0; m < shape_.micro_batches; ++m, from += experts) {
-      sums.counts_ME.push_back(slice(from, experts));
-    }
-    for (int64_t d = 0; d < shape_.domains; ++d, from += experts) {
-      sums.domain_counts_DE.push_back(slice(from, experts));
-    }
-    sums.kept = from[0];
-    sums.tokens = from[1];
-    sums.tokens_without_expert = from[2];
-    sums.device_pairs = from[3];
-    const double* real = reals.const_data_ptr<double>() + layer * reals.size(1);
-    sums.prob_sum_E.assign(real, real + experts);
-    sums.entropy_sum = real[experts];
-    sums.z_sum = real[experts + 1];
-    sums.logit_max = maxima.const_data_ptr<double>()[layer];
+  std::vector<LayerSums> all;
+  for (const Views& views : cut(integers_.cpu(), reals_.cpu(), maxima_.cpu())) {
+    LayerSums& sums = all.emplace_back();
+    sums.counts_ME = rows(views.counts_ME);
+    sums.domain_counts_DE = rows(views.domain_counts_DE);
+    const auto* scalars = views.integer_scalars.const_data_ptr<int64_t>();
+    sums.kept = scalars[0];
+    sums.tokens = scalars[1];
+    sums.tokens_without_expert = scalars[2];
+    sums.device_pairs = scalars[3];
+    const auto* probs = views.prob_sum_E.const_data_ptr<double>();
+    sums.prob_sum_E.assign(probs, probs + views.prob_sum_E.numel());
+    const auto* reals = views.real_scalars.const_data_ptr<double>();
+    sums.entropy_sum = reals[0];
+    sums.z_sum = reals[1];
+    sums.logit_max = *views.logit_max.const_data_ptr<double>();
   }
   return all;
 }

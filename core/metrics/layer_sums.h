@@ -29,19 +29,21 @@ struct LayerSums {
 };
 
 /// Gathers LayerSums of all layers on the device that computes them, in three flat tensors, so that
-/// one reduction of each carries every layer. Nothing waits for the host before layers().
+/// one reduction of each carries every layer. Nothing waits for the host before layers(). Layers
+/// may have different numbers of experts, decisions different numbers of columns.
 class RoutingSums {
  public:
   struct Shape {
-    int64_t layers = 0, experts = 0, domains = 0;
+    std::vector<int64_t> experts;  ///< of each MoE layer
+    int64_t domains = 0;
     int64_t micro_batches = 1;  ///< an evaluation uses 1 for all its batches
   };
 
   RoutingSums(const Shape& shape, at::Device device);
 
-  /// Says which of `num_devices` devices (ranks of the expert axis) holds each expert, int64.
-  /// Without it, all are on one device.
-  void set_placement(const at::Tensor& device_E, int64_t num_devices);
+  /// Says which of `num_devices` devices (ranks of the expert axis) holds each expert: an int64
+  /// tensor [E] for each layer. Without it, all are on one device.
+  void set_placement(const std::vector<at::Tensor>& device_E, int64_t num_devices);
   /// Adds this rank's decision of a layer for micro-batch `micro`, once per forward pass that
   /// counts. `domain_T`: int64, domain of each token; undefined to leave domains out.
   void accumulate(int64_t layer, int64_t micro, const RoutingDecision& decision,
@@ -60,12 +62,21 @@ class RoutingSums {
   std::vector<LayerSums> layers() const;
 
  private:
-  at::Tensor device_pairs(const RoutingDecision& decision, const at::Tensor& served_T) const;
+  /// One layer's part of the flat tensors.
+  struct Views {
+    at::Tensor counts_ME, domain_counts_DE, integer_scalars, prob_sum_E, real_scalars, logit_max;
+  };
+  /// Cuts tensors laid out like integers(), reals() and maxima() into layers.
+  std::vector<Views> cut(const at::Tensor& integers, const at::Tensor& reals,
+                         const at::Tensor& maxima) const;
+  at::Tensor device_pairs(int64_t layer, const RoutingDecision& decision,
+                          const at::Tensor& served_T) const;
 
   Shape shape_;
-  at::Tensor device_E_;
+  std::vector<at::Tensor> device_E_;  ///< per layer
   int64_t num_devices_ = 1;
-  at::Tensor integers_, reals_, maxima_;  ///< [layers, ...]
+  at::Tensor integers_, reals_, maxima_;
+  std::vector<Views> views_;
 };
 
 }  // namespace switchyard

@@ -28,15 +28,15 @@ double entropy_of_counts(const std::vector<int64_t>& counts) {
   return entropy({counts.begin(), counts.end()});
 }
 
-/// What a step and an evaluation share. `floor_factor` is max_vio_floor of one token.
-std::map<std::string, double> shared_metrics(const LayerSums& sums, double floor_factor) {
+/// What a step and an evaluation share. `floor` is max_vio_floor of one token.
+std::map<std::string, double> shared_metrics(const LayerSums& sums, double floor) {
   const auto counts = sums.counts_E();
   const auto tokens = static_cast<double>(sums.tokens);
   const double prob_sum = std::accumulate(sums.prob_sum_E.begin(), sums.prob_sum_E.end(), 0.0);
   const bool has_probs = prob_sum != 0;
   const bool has_logits = sums.logit_max != -std::numeric_limits<double>::infinity();
   return {
-      {"max_vio_floor", floor_factor / std::sqrt(tokens)},
+      {"max_vio_floor", floor / std::sqrt(tokens)},
       {"load_cv", load_cv(counts)},
       {"load_entropy", load_entropy(counts)},
       {"load_max", load_max(counts)},
@@ -59,9 +59,24 @@ double mean_micro_vio(const LayerSums& sums) {
   return sum / static_cast<double>(sums.counts_ME.size());
 }
 
-double floor_factor(const std::vector<LayerSums>& layers, int64_t top_k) {
-  if (layers.empty()) return 0;
-  return max_vio_floor(static_cast<int64_t>(layers.front().prob_sum_E.size()), top_k, 1);
+/// max_vio_floor of one token, for each number of experts.
+std::map<int64_t, double> floors_of(const std::vector<LayerSums>& layers, int64_t top_k) {
+  std::map<int64_t, double> floors;
+  for (const LayerSums& sums : layers) {
+    const auto experts = static_cast<int64_t>(sums.prob_sum_E.size());
+    if (floors.count(experts) == 0) floors[experts] = max_vio_floor(experts, top_k, 1);
+  }
+  return floors;
+}
+
+LayerMetrics shared_metrics(const std::vector<LayerSums>& layers, int64_t top_k) {
+  LayerMetrics metrics;
+  const auto floors = floors_of(layers, top_k);
+  for (const LayerSums& sums : layers) {
+    const double floor = floors.at(static_cast<int64_t>(sums.prob_sum_E.size()));
+    for (const auto& [name, value] : shared_metrics(sums, floor)) metrics[name].push_back(value);
+  }
+  return metrics;
 }
 
 }  // namespace
@@ -157,10 +172,8 @@ double bias_range(const std::vector<double>& bias_E) {
 }
 
 LayerMetrics step_metrics(const std::vector<LayerSums>& layers, int64_t top_k) {
-  LayerMetrics metrics;
-  const double factor = floor_factor(layers, top_k);
+  LayerMetrics metrics = shared_metrics(layers, top_k);
   for (const LayerSums& sums : layers) {
-    for (const auto& [name, value] : shared_metrics(sums, factor)) metrics[name].push_back(value);
     metrics["max_vio"].push_back(max_vio(sums.counts_E()));
     metrics["max_vio_micro"].push_back(mean_micro_vio(sums));
   }
@@ -168,10 +181,8 @@ LayerMetrics step_metrics(const std::vector<LayerSums>& layers, int64_t top_k) {
 }
 
 LayerMetrics evaluation_metrics(const std::vector<LayerSums>& layers, int64_t top_k) {
-  LayerMetrics metrics;
-  const double factor = floor_factor(layers, top_k);
+  LayerMetrics metrics = shared_metrics(layers, top_k);
   for (const LayerSums& sums : layers) {
-    for (const auto& [name, value] : shared_metrics(sums, factor)) metrics[name].push_back(value);
     metrics["max_vio_global"].push_back(max_vio(sums.counts_E()));
     metrics["dead_experts"].push_back(static_cast<double>(dead_experts(sums.counts_E())));
   }
@@ -184,32 +195,34 @@ std::vector<std::vector<int64_t>> load_of(const std::vector<LayerSums>& layers) 
   return load;
 }
 
-LoadWindow::LoadWindow(int64_t layers, int64_t experts, int64_t steps)
-    : ring_(at::zeros({steps, layers, experts}, at::kLong)), added_(at::zeros({1}, at::kLong)) {}
+LoadWindow::LoadWindow(const std::vector<int64_t>& experts, int64_t steps)
+    : experts_(experts), added_(at::zeros({1}, at::kLong)) {
+  const auto most = std::max_element(experts.begin(), experts.end());
+  const auto layers = static_cast<int64_t>(experts.size());
+  ring_ = at::zeros({steps, layers, most == experts.end() ? 0 : *most}, at::kLong);
+}
 
 void LoadWindow::add(const std::vector<std::vector<int64_t>>& load) {
-  const int64_t layers = ring_.size(1);
-  const int64_t experts = ring_.size(2);
+  const int64_t layers = ring_.size(1), most = ring_.size(2);
   SWITCHYARD_CHECK(static_cast<int64_t>(load.size()) == layers);
   auto* added = added_.mutable_data_ptr<int64_t>();
-  auto* row = ring_.mutable_data_ptr<int64_t>() + (*added % ring_.size(0)) * layers * experts;
-  for (const auto& counts : load) {
-    SWITCHYARD_CHECK(static_cast<int64_t>(counts.size()) == experts);
-    row = std::copy(counts.begin(), counts.end(), row);
+  auto* row = ring_.mutable_data_ptr<int64_t>() + (*added % ring_.size(0)) * layers * most;
+  for (size_t layer = 0; layer < load.size(); ++layer, row += most) {
+    SWITCHYARD_CHECK(static_cast<int64_t>(load[layer].size()) == experts_[layer]);
+    std::copy(load[layer].begin(), load[layer].end(), row);
   }
   ++*added;
 }
 
 std::vector<double> LoadWindow::dead_experts() const {
-  const int64_t layers = ring_.size(1);
-  const int64_t experts = ring_.size(2);
+  const int64_t layers = ring_.size(1), most = ring_.size(2);
   const auto* counts = ring_.const_data_ptr<int64_t>();
   std::vector<double> dead;
   for (int64_t layer = 0; layer < layers; ++layer) {
-    std::vector<int64_t> sum(experts, 0);
+    std::vector<int64_t> sum(static_cast<size_t>(experts_[static_cast<size_t>(layer)]), 0);
     for (int64_t step = 0; step < ring_.size(0); ++step) {
-      const auto* row = counts + (step * layers + layer) * experts;
-      for (int64_t e = 0; e < experts; ++e) sum[e] += row[e];
+      const auto* row = counts + (step * layers + layer) * most;
+      for (size_t e = 0; e < sum.size(); ++e) sum[e] += row[e];
     }
     dead.push_back(static_cast<double>(switchyard::dead_experts(sum)));
   }

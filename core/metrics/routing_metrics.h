@@ -57,16 +57,18 @@ std::vector<std::vector<int64_t>> load_of(const std::vector<LayerSums>& layers);
 /// load into them.
 class LoadWindow {
  public:
-  LoadWindow(int64_t layers, int64_t experts, int64_t steps = 100);
+  /// `experts`: number of experts of each layer.
+  explicit LoadWindow(const std::vector<int64_t>& experts, int64_t steps = 100);
   void add(const std::vector<std::vector<int64_t>>& load);
   /// Per layer: experts with less than 1 % of the mean load of the steps so far, at most the last
   /// 100.
   std::vector<double> dead_experts() const;
 
-  const at::Tensor& ring() const { return ring_; }    ///< int64 [steps, layers, E]
+  const at::Tensor& ring() const { return ring_; }    ///< int64 [steps, layers, most E], 0 beyond
   const at::Tensor& added() const { return added_; }  ///< int64 [1], steps added so far
 
  private:
+  std::vector<int64_t> experts_;
   at::Tensor ring_, added_;
 };
 

@@ -5,8 +5,7 @@ namespace {
 
 RoutingSums::Shape shape_of(const Training& training, int64_t micro_batches) {
   RoutingSums::Shape shape;
-  shape.layers = training.moe_layers();
-  shape.experts = training.config.moe.num_experts;
+  shape.experts = experts_per_layer(training.model);
   shape.domains = static_cast<int64_t>(training.source->domains().size());
   shape.micro_batches = micro_batches;
   return shape;

@@ -55,7 +55,20 @@ void build_buckets(Training& training) {
   training.experts = std::make_unique<FlatBucket>(experts);
 }
 
+at::Tensor devices_of(const ExpertPlacement& placement, int64_t experts) {
+  at::Tensor device_E = at::empty({experts}, at::kLong);
+  for (int64_t expert = 0; expert < experts; ++expert) device_E[expert] = placement.rank_of(expert);
+  return device_E;
+}
+
 }  // namespace
+
+std::vector<int64_t> experts_per_layer(const Transformer& model) {
+  std::vector<int64_t> experts;
+  for (const MoELayer& layer : model->moe_layers())
+    experts.push_back(layer->options().moe.num_experts);
+  return experts;
+}
 
 std::unique_ptr<Training> build_training(const TrainConfig& config, Communicator& world,
                                          at::Device device) {
@@ -76,18 +89,16 @@ std::unique_ptr<Training> build_training(const TrainConfig& config, Communicator
 
   training->mesh = std::make_unique<Mesh>(world, expert_ranks(config, world.size()));
   const ExpertPlacement placement(config.moe.num_experts, training->mesh->expert_size());
-  training->expert_device_E = at::empty({config.moe.num_experts}, at::kLong);
-  for (int64_t expert = 0; expert < config.moe.num_experts; ++expert)
-    training->expert_device_E[expert] = placement.rank_of(expert);
   training->model = build_model(*training, placement);
+  for (const int64_t experts : experts_per_layer(training->model))
+    training->expert_device_E.push_back(devices_of(placement, experts));
   build_buckets(*training);
   training->optimizer =
       make_optimizer(config.optim, {training->dense.get(), training->experts.get()});
   training->reduction = std::make_unique<GradientReduction>(*training->mesh);
   training->balance = std::make_unique<BalanceLoss>(make_balance_terms(config.moe),
                                                     config.moe.num_experts, config.moe.top_k);
-  training->recent_load =
-      std::make_unique<LoadWindow>(training->moe_layers(), config.moe.num_experts);
+  training->recent_load = std::make_unique<LoadWindow>(experts_per_layer(training->model));
   training->saved_step = at::zeros({}, at::kLong);
   training->saved_tokens = at::zeros({}, at::kLong);
   return training;

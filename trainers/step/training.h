@@ -35,7 +35,8 @@ struct Training {
   std::unique_ptr<GradientReduction> reduction;
   std::unique_ptr<BalanceLoss> balance;
   std::unique_ptr<LoadWindow> recent_load;  ///< loads of the last steps; same
-  at::Tensor expert_device_E;  ///< int64, rank of the expert axis that holds each expert
+  /// Of each MoE layer: int64 [E], rank of the expert axis that holds each expert.
+  std::vector<at::Tensor> expert_device_E;
   at::Device device = at::kCPU;
 
   int64_t step = 0;    ///< optimizer steps done; same
@@ -51,6 +52,8 @@ struct Training {
 std::unique_ptr<Training> build_training(const TrainConfig& config, Communicator& world,
                                          at::Device device);
 
+/// Routed experts of each MoE layer.
+std::vector<int64_t> experts_per_layer(const Transformer& model);
 /// What the layers may know about a batch whose row 0 is sequence `first_sequence`.
 RoutingContext routing_context(const Training& training, int64_t first_sequence, bool for_training);
 /// domain_B, once per token.

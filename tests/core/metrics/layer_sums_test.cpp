@@ -113,20 +113,20 @@ TEST_CASE("the sums of a decision equal a loop over tokens", "[layer_sums]") {
   for (int64_t e = 0; e < experts; ++e) device_E.push_back(e * 2 / experts);
 
   SECTION("experts on two devices") {
-    RoutingSums sums({1, experts, 3}, at::kCPU);
-    sums.set_placement(integers(device_E, {experts}), 2);
+    RoutingSums sums({{experts}, 3}, at::kCPU);
+    sums.set_placement({integers(device_E, {experts})}, 2);
     sums.accumulate(0, 0, c.decision, c.domain_T);
     check_equal(sums.layers()[0], by_hand(c, 3, device_E));
   }
   SECTION("experts on one device") {
-    RoutingSums sums({1, experts, 3}, at::kCPU);
+    RoutingSums sums({{experts}, 3}, at::kCPU);
     sums.accumulate(0, 0, c.decision, c.domain_T);
     check_equal(sums.layers()[0], by_hand(c, 3, std::vector<int64_t>(experts, 0)));
   }
 }
 
 TEST_CASE("sums of layers and micro-batches stay apart", "[layer_sums]") {
-  RoutingSums sums({2, 4, 2, 2}, at::kCPU);
+  RoutingSums sums({{4, 4}, 2, 2}, at::kCPU);
   const Case a = random_case(1, 20, 2, 4, 2);
   const Case b = random_case(2, 30, 2, 4, 2);
   sums.accumulate(1, 0, a.decision, a.domain_T);
@@ -139,8 +139,32 @@ TEST_CASE("sums of layers and micro-batches stay apart", "[layer_sums]") {
   CHECK(layers[1].counts_ME[1] == by_hand(b, 2, {0, 0, 0, 0}).counts_E());
 }
 
+TEST_CASE("layers may differ in experts and micro-batches in columns", "[layer_sums]") {
+  RoutingSums sums({{3, 8, 5}, 2, 2}, at::kCPU);
+  const std::vector<int64_t> devices = {0, 1, 0, 1, 0, 1, 0, 1};
+  std::vector<at::Tensor> device_E;
+  for (const int64_t experts : {3, 8, 5})
+    device_E.push_back(integers(devices, {8}).narrow(0, 0, experts));
+  sums.set_placement(device_E, 2);
+  const Case three = random_case(1, 20, 1, 3, 2), eight = random_case(2, 20, 4, 8, 2),
+             five = random_case(3, 20, 2, 5, 2), five_more = random_case(4, 9, 3, 5, 2);
+  sums.accumulate(0, 0, three.decision, three.domain_T);
+  sums.accumulate(1, 1, eight.decision, eight.domain_T);
+  sums.accumulate(2, 0, five.decision, five.domain_T);
+  const auto layers = sums.layers();
+  check_equal(layers[0], by_hand(three, 2, devices));
+  check_equal(layers[1], by_hand(eight, 2, devices));
+  check_equal(layers[2], by_hand(five, 2, devices));
+
+  sums.accumulate(2, 1, five_more.decision, five_more.domain_T);
+  const LayerSums last = sums.layers()[2];
+  CHECK(last.counts_ME[1] == by_hand(five_more, 2, devices).counts_E());
+  CHECK(last.kept == by_hand(five, 2, devices).kept + by_hand(five_more, 2, devices).kept);
+  check_equal(sums.layers()[1], layers[1]);
+}
+
 TEST_CASE("adding the tensors of two ranks gives the sums of both", "[layer_sums]") {
-  const RoutingSums::Shape shape{1, 4, 2};
+  const RoutingSums::Shape shape{{4}, 2};
   const Case a = random_case(1, 20, 2, 4, 2);
   const Case b = random_case(2, 30, 2, 4, 2);
   RoutingSums together(shape, at::kCPU), one(shape, at::kCPU), two(shape, at::kCPU);
@@ -155,7 +179,7 @@ TEST_CASE("adding the tensors of two ranks gives the sums of both", "[layer_sums
 
 TEST_CASE("a rank without tokens, a router without scores and a reset leave zeros",
           "[layer_sums]") {
-  RoutingSums sums({1, 4, 2}, at::kCPU);
+  RoutingSums sums({{4}, 2}, at::kCPU);
   const Case none = random_case(1, 0, 2, 4, 2);
   sums.accumulate(0, 0, none.decision, none.domain_T);
   CHECK(sums.layers()[0].tokens == 0);
@@ -173,7 +197,7 @@ TEST_CASE("a rank without tokens, a router without scores and a reset leave zero
 }
 
 TEST_CASE("accumulating builds no graph", "[layer_sums]") {
-  RoutingSums sums({1, 4, 2}, at::kCPU);
+  RoutingSums sums({{4}, 2}, at::kCPU);
   Case c = random_case(1, 5, 2, 4, 2);
   c.decision.probs_TE.set_requires_grad(true);
   sums.accumulate(0, 0, c.decision, c.domain_T);

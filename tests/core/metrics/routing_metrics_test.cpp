@@ -188,7 +188,7 @@ TEST_CASE("the range of biases is highest less lowest", "[routing_metrics]") {
 }
 
 TEST_CASE("the load window forgets steps older than its length", "[routing_metrics]") {
-  LoadWindow window(1, 2, 3);
+  LoadWindow window({2}, 3);
   window.add({{100, 0}});
   CHECK(window.dead_experts() == std::vector<double>{1});
   window.add({{50, 50}});
@@ -197,7 +197,7 @@ TEST_CASE("the load window forgets steps older than its length", "[routing_metri
   CHECK(window.dead_experts() == std::vector<double>{1});
 
   SECTION("its tensors are its whole state") {
-    LoadWindow other(1, 2, 3);
+    LoadWindow other({2}, 3);
     other.ring().copy_(window.ring());
     other.added().copy_(window.added());
     for (auto* each : {&window, &other}) {
@@ -207,6 +207,26 @@ TEST_CASE("the load window forgets steps older than its length", "[routing_metri
     CHECK(other.ring().equal(window.ring()));
     CHECK(other.added().item<int64_t>() == 6);
   }
+}
+
+TEST_CASE("layers of the load window may differ in experts", "[routing_metrics]") {
+  LoadWindow window({2, 4}, 3);
+  window.add({{100, 100}, {400, 0, 0, 1}});
+  CHECK(window.dead_experts() == std::vector<double>{0, 3});
+  window.add({{200, 0}, {0, 50, 0, 50}});
+  CHECK(window.dead_experts() == std::vector<double>{0, 1});
+  CHECK(LoadWindow({}, 3).dead_experts().empty());
+}
+
+TEST_CASE("the floor of max_vio follows each layer's number of experts", "[routing_metrics]") {
+  LayerSums two = small_layer(), four = small_layer();
+  four.counts_ME = {{1, 2, 2, 1}};
+  four.domain_counts_DE = {{1, 2, 2, 1}};
+  four.prob_sum_E = {1.5, 1.5, 1.5, 1.5};
+  const auto floors = step_metrics({two, four, two}, 1).at("max_vio_floor");
+  CHECK(floors[0] == Approx(max_vio_floor(2, 1, 6)));
+  CHECK(floors[1] == Approx(max_vio_floor(4, 1, 6)));
+  CHECK(floors[2] == floors[0]);
 }
 
 }  // namespace switchyard
