@@ -1,24 +1,36 @@
 #include "core/model/moe_output_list.h"
 
+#include <ATen/ops/empty.h>
+
 namespace switchyard {
+namespace {
+
+constexpr at::Tensor RoutingDecision::*kDecisionFields[] = {
+    &RoutingDecision::expert_ids_TK, &RoutingDecision::kept_TK, &RoutingDecision::counts_E,
+    &RoutingDecision::logits_TE, &RoutingDecision::probs_TE};
+
+// A recomputed block returns defined tensors only: an empty vector stands for none. No field is a
+// vector of no elements otherwise, since there is at least one expert.
+at::Tensor packed(const at::Tensor& tensor) {
+  return tensor.defined() ? tensor : at::empty({0});
+}
+
+at::Tensor unpacked(const at::Tensor& tensor) {
+  return tensor.dim() == 1 && tensor.numel() == 0 ? at::Tensor() : tensor;
+}
+
+}  // namespace
 
 void append_to_list(const MoEOutput& output, std::vector<at::Tensor>& list) {
-  list.insert(list.end(), output.terms.begin(), output.terms.end());
-  const RoutingDecision& decision = output.decision;
-  list.insert(list.end(), {decision.expert_ids_TK, decision.kept_TK, decision.counts_E,
-                           decision.logits_TE.detach(), decision.probs_TE.detach()});
+  for (const at::Tensor& term : output.terms) list.push_back(packed(term));
+  for (const auto field : kDecisionFields) list.push_back(packed(output.decision.*field).detach());
 }
 
 MoEOutput from_list(const std::vector<at::Tensor>& list, size_t first, size_t num_terms) {
   MoEOutput output;
-  output.terms.assign(list.begin() + static_cast<std::ptrdiff_t>(first),
-                      list.begin() + static_cast<std::ptrdiff_t>(first + num_terms));
-  size_t next = first + num_terms;
-  output.decision.expert_ids_TK = list[next++];
-  output.decision.kept_TK = list[next++];
-  output.decision.counts_E = list[next++];
-  output.decision.logits_TE = list[next++];
-  output.decision.probs_TE = list[next++];
+  size_t next = first;
+  for (size_t term = 0; term < num_terms; ++term) output.terms.push_back(unpacked(list[next++]));
+  for (const auto field : kDecisionFields) output.decision.*field = unpacked(list[next++]);
   return output;
 }
 
