@@ -8,9 +8,11 @@ get_filename_component(_packages ${LibTorch_ROOT} DIRECTORY)
 find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${_packages}/nvidia/nccl/include ${CUDAToolkit_INCLUDE_DIRS} REQUIRED)
 find_library(NCCL_LIBRARY NAMES libnccl.so.2 nccl HINTS ${_packages}/nvidia/nccl/lib REQUIRED)
 
+# For the one folder that includes CUDA's headers: every other file compiles as in a build without CUDA.
+add_library(cuda_headers INTERFACE)
+target_include_directories(cuda_headers SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS} ${NCCL_INCLUDE_DIR})
+
 # Nothing of ours calls libtorch_cuda by name, but its kernels register when it is loaded.
-set_property(TARGET LibTorch::torch APPEND PROPERTY INTERFACE_INCLUDE_DIRECTORIES
-  ${CUDAToolkit_INCLUDE_DIRS} ${NCCL_INCLUDE_DIR})
 set_property(TARGET LibTorch::torch APPEND PROPERTY INTERFACE_LINK_LIBRARIES
   "-Wl,--no-as-needed,${LibTorch_CUDA},--as-needed" ${LibTorch_C10_CUDA} ${NCCL_LIBRARY} CUDA::cudart)
 get_filename_component(_nccl ${NCCL_LIBRARY} DIRECTORY)
