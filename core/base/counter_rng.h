@@ -51,6 +51,7 @@ enum class RandomStream : uint64_t {
   kGumbel = 6,         ///< element = expert
   kCapacityOrder = 7,  ///< element = 0
   kTextSampling = 9,
+  kForcedExpert = 10,  ///< element = expert
 };
 
 }  // namespace switchyard

@@ -102,10 +102,23 @@ void describe(Fields& fields, MoEOptions& options) {
       .also_called(
           {"expert_bias", "moe_router_enable_expert_bias", "loss_free", "e_score_correction_bias"});
   fields.block("capacity", options.capacity, "How many tokens an expert accepts.");
+  fields
+      .custom(
+          "force", kForceForms,
+          [&options](const Value& value) { options.force = read_force(value); },
+          [&options] { return print_force(options.force); },
+          "Assign tokens by this law instead of the router's choice, for load tests.")
+      .also_called({"moe_router_force_load_balancing", "force_load_balance", "fake_balanced_gate"})
+      .with_schema(kForceSchema);
 }
 
 void validate(const MoEOptions& options) {
   check_top_k(options);
+  if (options.force.active() && !router_traits(options.router, options.top_k).ranks_experts)
+    throw ConfigError(fmt::format(
+        "moe.force: {} cannot replace the choice of moe.router.type: {}, which gives no weight to "
+        "other experts; allowed: none, or a top-k router",
+        options.force.law, options.router.type));
   check_groups(options);
   if (options.shared_dim && options.shared_experts == 0)
     throw ConfigError(fmt::format(

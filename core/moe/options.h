@@ -7,6 +7,7 @@
 #include "core/moe/options/balance_options.h"
 #include "core/moe/options/bias_options.h"
 #include "core/moe/options/capacity_options.h"
+#include "core/moe/options/force_options.h"
 #include "core/moe/options/layer_pattern.h"
 #include "core/moe/options/router_options.h"
 
@@ -24,6 +25,7 @@ struct MoEOptions {
   std::vector<BalanceOptions> balance = {{"load_balance", 0.01}, {"z", 0.001}};
   BiasOptions bias;
   CapacityOptions capacity;
+  ForceOptions force;
 };
 
 void describe(Fields& fields, MoEOptions& options);

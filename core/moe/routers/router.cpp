@@ -1,12 +1,15 @@
 #include "core/moe/routers/router.h"
 
 #include "core/base/error.h"
+#include "core/moe/routers/forced_router.h"
 #include "core/moe/routers/gshard_router.h"
 #include "core/moe/routers/top_k_router.h"
 
 namespace switchyard {
 
-std::unique_ptr<Router> make_router(const MoEOptions& options) {
+namespace {
+
+std::unique_ptr<Router> make_plain_router(const MoEOptions& options) {
   using Score = TopKRule::Score;
   using Weights = TopKRule::Weights;
   using Groups = TopKRule::Groups;
@@ -36,6 +39,14 @@ std::unique_ptr<Router> make_router(const MoEOptions& options) {
     throw ConfigError(fmt::format("moe.router.type: {} is not a router", router.type));
   }
   return make_top_k_router(rule);
+}
+
+}  // namespace
+
+std::unique_ptr<Router> make_router(const MoEOptions& options) {
+  auto router = make_plain_router(options);
+  if (!options.force.active()) return router;
+  return make_forced_router(std::move(router), options.force, options.num_experts, options.top_k);
 }
 
 at::Tensor Router::weights_of(const RoutingDecision&, const at::Tensor&) const {
