@@ -19,10 +19,24 @@ struct ModelOptions {
   std::optional<int64_t> vocab_size;  ///< auto = the data's
   int64_t max_seq_len = 128;
   double rope_theta = 10000.0;
+  bool rope_interleaved = false;
   double norm_eps = 1e-5;
   bool tie_embeddings = false;
-  std::string qk_norm = "none";  ///< none | head (one norm per head) | full (one over all heads)
+  std::string qk_norm = "none";   ///< none | head (one norm per head) | full (one over all heads)
+  std::string attention = "gqa";  ///< gqa | mla (multi-head latent attention)
+  bool attention_bias = false;    ///< gqa: of queries, keys and values
+  std::optional<double> clip_qkv;
+  std::optional<int64_t> q_lora_rank;  ///< mla: width of the queries' latent; none = one matrix
+  int64_t kv_lora_rank = 64;           ///< mla, as all below
+  int64_t qk_nope_head_dim = 32;
+  int64_t qk_rope_head_dim = 16;
+  int64_t v_head_dim = 32;
   double init_std = 0.02;
+
+  bool is_latent() const { return attention == "mla"; }
+  int64_t qk_head_dim() const {
+    return is_latent() ? qk_nope_head_dim + qk_rope_head_dim : head_dim;
+  }
 };
 
 void describe(Fields& fields, ModelOptions& options);

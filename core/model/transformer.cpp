@@ -16,7 +16,26 @@ AttentionOptions attention_options(const ModelOptions& model) {
   options.head_dim = model.head_dim;
   options.max_seq_len = model.max_seq_len;
   options.rope_theta = model.rope_theta;
+  options.rope_interleaved = model.rope_interleaved;
+  options.bias = model.attention_bias;
+  options.clip_qkv = model.clip_qkv;
   options.qk_norm = model.qk_norm;
+  options.norm_eps = model.norm_eps;
+  return options;
+}
+
+LatentAttentionOptions latent_options(const ModelOptions& model) {
+  LatentAttentionOptions options;
+  options.hidden_dim = model.hidden_dim;
+  options.num_heads = model.num_heads;
+  options.q_lora_rank = model.q_lora_rank;
+  options.kv_lora_rank = model.kv_lora_rank;
+  options.qk_nope_head_dim = model.qk_nope_head_dim;
+  options.qk_rope_head_dim = model.qk_rope_head_dim;
+  options.v_head_dim = model.v_head_dim;
+  options.max_seq_len = model.max_seq_len;
+  options.rope_theta = model.rope_theta;
+  options.rope_interleaved = model.rope_interleaved;
   options.norm_eps = model.norm_eps;
   return options;
 }
@@ -26,7 +45,10 @@ AttentionOptions attention_options(const ModelOptions& model) {
 BlockImpl::BlockImpl(const TransformerOptions& options, int64_t layer) {
   const ModelOptions& model = options.model;
   attention_norm = register_module("attention_norm", RMSNorm(model.hidden_dim, model.norm_eps));
-  attention = register_module("attention", Attention(attention_options(model)));
+  if (model.is_latent())
+    latent_attention = register_module("attention", LatentAttention(latent_options(model)));
+  else
+    attention = register_module("attention", Attention(attention_options(model)));
   ffn_norm = register_module("ffn_norm", RMSNorm(model.hidden_dim, model.norm_eps));
   if (!options.moe.layers.contains(layer)) {
     ffn = register_module("ffn", FeedForward(model.hidden_dim, model.ffn_dim));
@@ -45,7 +67,9 @@ BlockImpl::BlockImpl(const TransformerOptions& options, int64_t layer) {
 
 at::Tensor BlockImpl::forward(const at::Tensor& x_BLD, const RoutingContext& context,
                               MoEOutput* moe) {
-  const at::Tensor h_BLD = x_BLD + attention->forward(attention_norm->forward(x_BLD));
+  const at::Tensor in_BLD = attention_norm->forward(x_BLD);
+  const at::Tensor h_BLD =
+      x_BLD + (attention ? attention->forward(in_BLD) : latent_attention->forward(in_BLD));
   const at::Tensor normed_BLD = ffn_norm->forward(h_BLD);
   if (ffn) return h_BLD + ffn->forward(normed_BLD);
   *moe = moe_layer->forward(normed_BLD.reshape({-1, normed_BLD.size(-1)}), context);

@@ -13,6 +13,7 @@
 #include "core/moe/moe_layer.h"
 #include "core/nn/attention.h"
 #include "core/nn/feed_forward.h"
+#include "core/nn/latent_attention.h"
 #include "core/nn/rms_norm.h"
 
 namespace switchyard {
@@ -41,6 +42,7 @@ class BlockImpl : public torch::nn::Module {
 
   RMSNorm attention_norm{nullptr}, ffn_norm{nullptr};
   Attention attention{nullptr};
+  LatentAttention latent_attention{nullptr};  ///< in its place with model.attention: mla
   FeedForward ffn{nullptr};
   MoELayer moe_layer{nullptr};
 };

@@ -7,7 +7,9 @@
 
 namespace switchyard {
 
-AttentionImpl::AttentionImpl(AttentionOptions options) : options_(std::move(options)) {
+AttentionImpl::AttentionImpl(AttentionOptions options)
+    : options_(std::move(options)),
+      rotary_(options_.max_seq_len, options_.head_dim, options_.rope_theta) {
   const AttentionOptions& o = options_;
   SWITCHYARD_CHECK(o.num_kv_heads > 0 && o.num_heads % o.num_kv_heads == 0 && o.head_dim % 2 == 0,
                    "{} heads on {}, width {}", o.num_heads, o.num_kv_heads, o.head_dim);
@@ -16,6 +18,11 @@ AttentionImpl::AttentionImpl(AttentionOptions options) : options_(std::move(opti
   k_proj = register_parameter("k_proj", torch::zeros({key, o.hidden_dim}));
   v_proj = register_parameter("v_proj", torch::zeros({key, o.hidden_dim}));
   o_proj = register_parameter("o_proj", torch::zeros({o.hidden_dim, query}));
+  if (o.bias) {
+    q_bias = register_parameter("q_bias", torch::zeros({query}));
+    k_bias = register_parameter("k_bias", torch::zeros({key}));
+    v_bias = register_parameter("v_bias", torch::zeros({key}));
+  }
   if (o.qk_norm == "none") return;
   const bool full = o.qk_norm == "full";
   SWITCHYARD_CHECK(full || o.qk_norm == "head", "qk_norm {}", o.qk_norm);
@@ -23,21 +30,11 @@ AttentionImpl::AttentionImpl(AttentionOptions options) : options_(std::move(opti
   k_norm = register_parameter("k_norm", torch::ones({full ? key : o.head_dim}));
 }
 
-const RotaryTables& AttentionImpl::tables_for(const at::Tensor& x) {
-  const auto dtype = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const at::Tensor& cosine = tables_.cos_LC;
-  if (!cosine.defined() || cosine.scalar_type() != dtype || cosine.device() != x.device()) {
-    const RotaryTables made =
-        make_rotary_tables(options_.max_seq_len, options_.head_dim, options_.rope_theta, dtype);
-    tables_ = {made.cos_LC.to(x.device()), made.sin_LC.to(x.device())};
-  }
-  return tables_;
-}
-
 at::Tensor AttentionImpl::heads(const at::Tensor& x_BLD, const at::Tensor& projection,
-                                int64_t num_heads) const {
-  return linear_map(x_BLD, projection)
-      .view({x_BLD.size(0), x_BLD.size(1), num_heads, options_.head_dim});
+                                const at::Tensor& bias) const {
+  at::Tensor y_BLN = linear_map(x_BLD, projection);
+  if (bias.defined()) y_BLN = y_BLN + bias.to(y_BLN.scalar_type());
+  return y_BLN.unflatten(-1, {-1, options_.head_dim});
 }
 
 at::Tensor AttentionImpl::normed(const at::Tensor& x_BLHC, const at::Tensor& weight) const {
@@ -46,15 +43,18 @@ at::Tensor AttentionImpl::normed(const at::Tensor& x_BLHC, const at::Tensor& wei
   return rms_norm(x_BLHC.flatten(2), weight, options_.norm_eps).view(x_BLHC.sizes());
 }
 
+at::Tensor AttentionImpl::clipped(const at::Tensor& x) const {
+  return options_.clip_qkv ? x.clamp(-*options_.clip_qkv, *options_.clip_qkv) : x;
+}
+
 at::Tensor AttentionImpl::forward(const at::Tensor& x_BLD) {
-  const AttentionOptions& o = options_;
-  const RotaryTables& tables = tables_for(x_BLD);
-  const at::Tensor q_BLHC =
-      apply_rotary(normed(heads(x_BLD, q_proj, o.num_heads), q_norm), tables, o.rope_interleaved);
-  const at::Tensor k_BLGC = apply_rotary(normed(heads(x_BLD, k_proj, o.num_kv_heads), k_norm),
-                                         tables, o.rope_interleaved);
-  const at::Tensor v_BLGC = heads(x_BLD, v_proj, o.num_kv_heads);
-  const at::Tensor y_BLHC = causal_attention(q_BLHC, k_BLGC, v_BLGC);
+  const bool interleaved = options_.rope_interleaved;
+  const RotaryTables& tables = rotary_.tables_for(x_BLD);
+  const at::Tensor q_BLHC = clipped(normed(heads(x_BLD, q_proj, q_bias), q_norm));
+  const at::Tensor k_BLGC = clipped(normed(heads(x_BLD, k_proj, k_bias), k_norm));
+  const at::Tensor v_BLGC = clipped(heads(x_BLD, v_proj, v_bias));
+  const at::Tensor y_BLHC = causal_attention(apply_rotary(q_BLHC, tables, interleaved),
+                                             apply_rotary(k_BLGC, tables, interleaved), v_BLGC);
   return linear_map(y_BLHC.flatten(2), o_proj);
 }
 

@@ -1,6 +1,27 @@
 #include "trainers/step/training.h"
 
 namespace switchyard {
+namespace {
+
+int64_t attention_matrices(const ModelOptions& m) {
+  const int64_t D = m.hidden_dim, H = m.num_heads;
+  if (!m.is_latent()) return D * m.head_dim * (2 * H + 2 * m.num_kv_heads);
+  const int64_t query = H * m.qk_head_dim();
+  const int64_t q = m.q_lora_rank ? *m.q_lora_rank * (D + query) : D * query;
+  const int64_t kv = D * (m.kv_lora_rank + m.qk_rope_head_dim) +
+                     m.kv_lora_rank * H * (m.qk_nope_head_dim + m.v_head_dim);
+  return q + kv + D * H * m.v_head_dim;
+}
+
+int64_t attention_vectors(const ModelOptions& m) {
+  if (m.is_latent()) return m.q_lora_rank.value_or(0) + m.kv_lora_rank;
+  const int64_t heads = m.num_heads + 2 * m.num_kv_heads;
+  const int64_t bias = m.attention_bias ? heads * m.head_dim : 0;
+  if (m.qk_norm == "head") return bias + 2 * m.head_dim;
+  return bias + (m.qk_norm == "full" ? m.head_dim * (m.num_heads + m.num_kv_heads) : 0);
+}
+
+}  // namespace
 
 // A matrix product costs two operations per weight forward and four backward; attention adds its
 // two L × L products per layer, halved because it is causal.
@@ -8,10 +29,7 @@ ModelSize model_size(const TrainConfig& config) {
   const ModelOptions& m = config.model;
   const MoEOptions& moe = config.moe;
   const int64_t D = m.hidden_dim;
-  const int64_t attention = D * m.head_dim * (2 * m.num_heads + 2 * m.num_kv_heads);
-  const int64_t qk_norm = m.qk_norm == "head"   ? 2 * m.head_dim
-                          : m.qk_norm == "full" ? m.head_dim * (m.num_heads + m.num_kv_heads)
-                                                : 0;
+  const int64_t attention = attention_matrices(m), vectors = attention_vectors(m);
   const int64_t expert = 3 * D * moe.expert_dim;
   const int64_t shared = moe.shared_experts > 0
                              ? 3 * D * moe.shared_dim.value_or(moe.expert_dim * moe.shared_experts)
@@ -19,7 +37,7 @@ ModelSize model_size(const TrainConfig& config) {
   ModelSize size;
   int64_t matrices = 0;
   for (int64_t layer = 0; layer < m.num_layers; ++layer) {
-    const int64_t common = attention + qk_norm + 2 * D;
+    const int64_t common = attention + vectors + 2 * D;
     size.total += common;
     size.active += common;
     matrices += attention;
@@ -40,8 +58,9 @@ ModelSize model_size(const TrainConfig& config) {
   size.active += tables + D;
   matrices += vocabulary;
   const double length = static_cast<double>(config.train.sequence_length.value_or(m.max_seq_len));
+  const int64_t head_dims = m.qk_head_dim() + (m.is_latent() ? m.v_head_dim : m.head_dim);
   const double attention_flops =
-      2.0 * static_cast<double>(m.num_layers * m.num_heads * m.head_dim) * length;
+      static_cast<double>(m.num_layers * m.num_heads * head_dims) * length;
   size.flops_per_token = 6.0 * static_cast<double>(matrices) + 3.0 * attention_flops;
   return size;
 }

@@ -33,8 +33,14 @@ Attention make_attention(const AttentionOptions& options, at::ScalarType dtype =
 // Softmax over earlier positions, head by head, with keys repeated for their group of queries.
 at::Tensor by_hand(Attention& attention, const AttentionOptions& options, const at::Tensor& x) {
   const int64_t B = x.size(0), L = x.size(1), C = options.head_dim;
-  const auto heads = [&](const at::Tensor& weight, int64_t count) {
-    return at::matmul(x, weight.t()).view({B, L, count, C});
+  const auto heads = [&](const at::Tensor& weight, const at::Tensor& bias, int64_t count) {
+    const at::Tensor y = at::matmul(x, weight.t());
+    return (bias.defined() ? y + bias : y).view({B, L, count, C});
+  };
+  const auto clip = [&](const at::Tensor& h) {
+    if (!options.clip_qkv) return h;
+    const at::Tensor bound = at::full({}, *options.clip_qkv, h.options());
+    return at::maximum(at::minimum(h, bound), -bound);
   };
   const auto norm = [&](const at::Tensor& h, const at::Tensor& weight) {
     if (!weight.defined()) return h;
@@ -45,10 +51,12 @@ at::Tensor by_hand(Attention& attention, const AttentionOptions& options, const 
   const auto turn = [&](const at::Tensor& h) {
     return reference::apply_rotary(h, tables, options.rope_interleaved);
   };
-  const at::Tensor q = turn(norm(heads(attention->q_proj, options.num_heads), attention->q_norm));
+  const int64_t G = options.num_kv_heads;
+  const at::Tensor q = turn(clip(
+      norm(heads(attention->q_proj, attention->q_bias, options.num_heads), attention->q_norm)));
   const at::Tensor k =
-      turn(norm(heads(attention->k_proj, options.num_kv_heads), attention->k_norm));
-  const at::Tensor v = heads(attention->v_proj, options.num_kv_heads);
+      turn(clip(norm(heads(attention->k_proj, attention->k_bias, G), attention->k_norm)));
+  const at::Tensor v = clip(heads(attention->v_proj, attention->v_bias, G));
   const int64_t group = options.num_heads / options.num_kv_heads;
   const at::Tensor later = at::ones({L, L}, at::kBool).triu(1);
   std::vector<at::Tensor> outputs;
@@ -72,6 +80,22 @@ TEST_CASE("Attention is grouped causal attention with rotary positions") {
   CHECK(test::disagreement([&](const auto& in) { return attention(in[0]); },
                            [&](const auto& in) { return by_hand(attention, options, in[0]); },
                            {x}) < 1e-12);
+}
+
+TEST_CASE("Attention adds biases to queries, keys and values, and clips them after the norm") {
+  AttentionOptions options = small_options();
+  options.bias = GENERATE(false, true);
+  options.qk_norm = GENERATE("none", "full");
+  options.clip_qkv = 0.3;
+  Attention attention = make_attention(options);
+  CHECK(attention->parameters().size() ==
+        4u + (options.bias ? 3u : 0u) + (options.qk_norm == "full" ? 2u : 0u));
+  const at::Tensor x = torch::randn({2, 7, 12}, torch::kDouble);
+  CHECK(test::disagreement([&](const auto& in) { return attention(in[0]); },
+                           [&](const auto& in) { return by_hand(attention, options, in[0]); },
+                           {x}) < 1e-12);
+  options.clip_qkv = std::nullopt;
+  CHECK(test::difference(attention(x), by_hand(attention, options, x)) > 1e-2);
 }
 
 TEST_CASE("Attention lets no position see a later one") {

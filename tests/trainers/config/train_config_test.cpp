@@ -218,6 +218,12 @@ TEST_CASE("combinations that cannot work name both keys and their place") {
         problem("model: {num_heads: 4, num_kv_heads: 3}\n"),
         Contains("small.yaml:1:20: model.num_heads: 4 is not a multiple of model.num_kv_heads: 3"));
     CHECK_THAT(problem("model: {head_dim: 5}\n"), Contains("model.head_dim: 5 is odd"));
+    CHECK_THAT(problem("model: {attention: mla, qk_rope_head_dim: 5}\n"),
+               Contains("model.qk_rope_head_dim: 5 is odd"));
+    CHECK_THAT(problem("model: {attention: mla, head_dim: 8}\n"),
+               Contains("model.head_dim: belongs to attention gqa; here attention is mla"));
+    CHECK_THAT(problem("model: {kv_lora_rank: 8}\n"),
+               Contains("model.kv_lora_rank: belongs to attention mla; here attention is gqa"));
   }
   SECTION("the optimizer") {
     CHECK_THAT(problem("optim: {lr: 1e-3, min_lr: 1e-2}\n"),
