@@ -26,13 +26,26 @@ bool gives_data(const std::vector<std::string>& overrides) {
   });
 }
 
+// Documents of one length are one sequence each where the model can take it, so that every token
+// but the first is scored.
+void fit_sequences(const Origins& origins, TrainConfig& config) {
+  const DocumentOptions& documents = config.data.documents;
+  if (documents.kind != DocumentOptions::Kind::kLength || origins.find("train.sequence_length"))
+    return;
+  if (documents.length - 1 <= config.model.max_seq_len)
+    config.train.sequence_length = documents.length - 1;
+}
+
 // The checkpoint's config with the overrides; the vocabulary stays that of the weights.
 TrainConfig config_of(const EvalJob& job, const VerifiedCheckpoint& checkpoint, int num_ranks) {
   TrainConfig config = saved_config(checkpoint);
   Origins origins;
   apply_layer(*Fields::bind(config), parse_overrides(job.overrides), origins);
   // Data given here is not split: all of it is evaluated.
-  if (gives_data(job.overrides) && config.data.validation_files.empty()) config.data.validation = 1;
+  if (gives_data(job.overrides)) {
+    if (config.data.validation_files.empty()) config.data.validation = 1;
+    fit_sequences(origins, config);
+  }
   with_marks(origins, [&] { validate(config.data); });
   const Manifest::Tensor* embedding = checkpoint.manifest.find("embedding");
   if (!embedding) throw CheckpointError(checkpoint.folder + ": holds no tensor `embedding`");

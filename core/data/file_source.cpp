@@ -124,6 +124,7 @@ FileSource::FileSource(const DataOptions& options, const SourceContext& context)
                              : context.sequences_per_step),
       run_seed_(context.run_seed),
       group_sequences_(options.sampler == "single_domain" ? context.micro_sequences : 1),
+      wants_training_(options.validation < 1),
       wants_validation_(options.validation > 0 || !options.validation_files.empty()) {
   fingerprint_ =
       fmt::format("{} sampler {} validation {} documents {} {} {}", options.type, options.sampler,
@@ -174,7 +175,7 @@ void FileSource::open_domain(const std::string& name, const PathList& paths,
 void FileSource::check_lengths(int64_t length) const {
   const Plan& plan = this->plan(length);
   for (size_t d = 0; d < domains_.size(); ++d) {
-    if (plan.training[d].windows_per_epoch() == 0) {
+    if (wants_training_ && plan.training[d].windows_per_epoch() == 0) {
       throw DataError(
           fmt::format("domain {}: its training part of {} tokens holds no sequence of "
                       "{} tokens and a target",
@@ -216,6 +217,7 @@ void copy_window(const Window& window, int64_t length, int64_t* tokens, int64_t*
 
 int64_t FileSource::training_sequence(int64_t step, int64_t sequence, int64_t length,
                                       int64_t* tokens, int64_t* targets) const {
+  if (!wants_training_) throw DataError("all of these data are for evaluation, none for training");
   const Schedule::Slot slot = schedule_.at(step, sequence / group_sequences_);
   const int64_t index = slot.index * group_sequences_ + sequence % group_sequences_;
   copy_window(plan(length).training[slot.domain].at(index), length, tokens, targets);

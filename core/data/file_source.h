@@ -63,6 +63,7 @@ class FileSource : public TokenSource {
   Schedule schedule_;
   uint64_t run_seed_;
   int64_t group_sequences_;  ///< sequences that share a slot of the schedule
+  bool wants_training_;      ///< false where `data.validation` takes everything
   bool wants_validation_;
   int64_t vocab_size_ = 0;
   std::string fingerprint_;

@@ -314,4 +314,21 @@ TEST_CASE("the fingerprint follows the content, not the place", "[file_source]")
   CHECK(FileSource(moved, context()).fingerprint() != print);
 }
 
+TEST_CASE("Files that are all for evaluation give every document whole, and no training sequence") {
+  const TempFolder folder;
+  folder.write("ids.bin", counting(0, 51));
+  DataOptions options = token_options(folder);
+  options.files.paths = {"ids.bin"};
+  options.documents = {DocumentOptions::Kind::kLength, 0, 17};
+  options.validation = 1;
+  const FileSource source(options, context(8, 16));
+  REQUIRE(source.num_validation_sequences(16) == 3);
+  std::set<int64_t> scored;
+  for (int64_t i = 0; i < 3; ++i)
+    for (const int64_t target : validation(source, i, 16).targets) scored.insert(target);
+  CHECK(scored.size() == 48);  // all but the first token of each document: 0, 17 and 34
+  CHECK(scored.count(0) + scored.count(17) + scored.count(34) == 0);
+  CHECK_THROWS_AS(training(source, 0, 0, 16), DataError);
+}
+
 }  // namespace switchyard
