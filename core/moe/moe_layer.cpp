@@ -20,10 +20,8 @@ MoELayerImpl::MoELayerImpl(MoELayerOptions options)
   if (moe.bias.type != "none")
     router_bias_E = register_buffer("router_bias", torch::zeros({moe.num_experts}));
   experts = register_module("experts", ExpertBank(D, moe.expert_dim, dispatcher_->local_experts()));
-  if (moe.shared_experts > 0) {
-    const int64_t width = moe.shared_dim.value_or(moe.expert_dim * moe.shared_experts);
-    shared = register_module("shared", FeedForward(D, width));
-  }
+  if (const int64_t width = moe.shared_width(); width > 0)
+    shared = register_module("shared", SharedExperts(D, width, moe.shared_gate));
   initialize();
 }
 
@@ -35,10 +33,7 @@ void MoELayerImpl::initialize() {
       options_.moe.router.type == "switch" ? init_truncated_normal : init_normal;
   init_router(router_ED, options_.seed, name + ".router", std);
   experts->initialize(options_.seed, name + ".experts", options_.init_std);
-  if (shared) {
-    init_normal(shared->gate_up, options_.seed, name + ".shared.gate_up", options_.init_std);
-    init_normal(shared->down, options_.seed, name + ".shared.down", options_.init_std);
-  }
+  if (shared) shared->initialize(options_.seed, name + ".shared", options_.init_std);
 }
 
 at::Tensor MoELayerImpl::logits(const at::Tensor& x_TD, const RoutingContext& context) const {

@@ -12,8 +12,8 @@
 #include "core/moe/options.h"
 #include "core/moe/records.h"
 #include "core/moe/routers/router.h"
+#include "core/moe/shared_experts.h"
 #include "core/moe/token_dispatcher.h"
-#include "core/nn/feed_forward.h"
 
 namespace switchyard {
 
@@ -31,7 +31,8 @@ struct MoELayerOptions {
 
 /// router → capacity → dispatch → experts → combine, with shared experts running while the tokens
 /// travel. Parameters: `router` [E, D] (at least fp32), `experts.gate_up`, `experts.down`,
-/// `shared.gate_up`, `shared.down`; buffer `router_bias` [E] when `moe.bias` is used.
+/// `shared.gate_up`, `shared.down`, `shared.gate` with `moe.shared_gate`; buffer `router_bias` [E]
+/// when `moe.bias` is used.
 class MoELayerImpl : public torch::nn::Module {
  public:
   explicit MoELayerImpl(MoELayerOptions options);
@@ -54,7 +55,7 @@ class MoELayerImpl : public torch::nn::Module {
 
   at::Tensor router_ED, router_bias_E;
   ExpertBank experts{nullptr};
-  FeedForward shared{nullptr};
+  SharedExperts shared{nullptr};
 
  private:
   at::Tensor logits(const at::Tensor& x_TD, const RoutingContext& context) const;

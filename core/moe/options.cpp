@@ -4,6 +4,7 @@
 
 #include "core/base/error.h"
 #include "core/config/fields.h"
+#include "core/moe/options/beside_options.h"
 #include "core/moe/options/router_traits.h"
 
 namespace switchyard {
@@ -54,6 +55,11 @@ void check_groups(const MoEOptions& o) {
 
 }  // namespace
 
+int64_t MoEOptions::shared_width() const {
+  if (shared_experts == 0 && !residual) return 0;
+  return shared_dim.value_or(expert_dim * (residual ? 1 : shared_experts));
+}
+
 void describe(Fields& fields, MoEOptions& options) {
   fields
       .custom(
@@ -84,14 +90,7 @@ void describe(Fields& fields, MoEOptions& options) {
       .at_least(1)
       .also_called({"moe_intermediate_size", "moe_ffn_hidden_size", "expert_ffn_hidden_size",
                     "moe_inter_dim", "moe_hidden_dim", "expert_hidden_size"});
-  fields.integer("shared_experts", options.shared_experts, "Experts that every token goes to.")
-      .at_least(0)
-      .also_called({"n_shared_experts", "num_shared_experts", "num_shared_expert"});
-  fields
-      .integer_or("shared_dim", options.shared_dim, "auto",
-                  "Width of all shared experts together; auto = expert_dim × shared_experts.")
-      .at_least(1)
-      .also_called({"shared_expert_intermediate_size", "moe_shared_expert_intermediate_size"});
+  describe_beside(fields, options);
   fields.block("router", options.router, "Scores, selection and combine weights.")
       .also_called({"gating", "routing"});
   fields.blocks("balance", options.balance, "Balance terms of the loss; [] for none.")
@@ -120,10 +119,7 @@ void validate(const MoEOptions& options) {
         "other experts; allowed: none, or a top-k router",
         options.force.law, options.router.type));
   check_groups(options);
-  if (options.shared_dim && options.shared_experts == 0)
-    throw ConfigError(fmt::format(
-        "moe.shared_dim: {} without shared experts; allowed: auto, or moe.shared_experts ≥ 1",
-        *options.shared_dim));
+  check_beside(options);
 }
 
 }  // namespace switchyard

@@ -21,11 +21,16 @@ struct MoEOptions {
   int64_t expert_dim = 128;
   int64_t shared_experts = 0;
   std::optional<int64_t> shared_dim;  ///< auto = expert_dim × shared_experts
+  bool shared_gate = false;           ///< shared output × sigmoid(w · x), as in Qwen2-MoE
+  bool residual = false;              ///< a dense feed-forward plus top-1, as in PR-MoE
   RouterOptions router;
   std::vector<BalanceOptions> balance = {{"load_balance", 0.01}, {"z", 0.001}};
   BiasOptions bias;
   CapacityOptions capacity;
   ForceOptions force;
+
+  /// Width of the feed-forward that every token goes through beside its experts; 0 = none.
+  int64_t shared_width() const;
 };
 
 void describe(Fields& fields, MoEOptions& options);

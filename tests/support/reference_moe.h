@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -17,9 +19,9 @@
 namespace switchyard::reference {
 
 struct Weights {
-  torch::Tensor router_ED, bias_E;            // bias may be undefined
-  std::vector<torch::Tensor> gate_up, down;   // one [2F, D] and one [D, F] per expert
-  torch::Tensor shared_gate_up, shared_down;  // may be undefined
+  torch::Tensor router_ED, bias_E;              // bias may be undefined
+  std::vector<torch::Tensor> gate_up, down;     // one [2F, D] and one [D, F] per expert
+  std::map<std::string, torch::Tensor> beside;  // all other parameters, as the layer names them
 };
 
 struct Choice {
@@ -40,6 +42,12 @@ inline torch::Tensor ffn(const torch::Tensor& gate_up, const torch::Tensor& down
   const auto h = gate_up.matmul(x_D);
   const auto gate = h.slice(0, 0, F), up = h.slice(0, F);
   return down.matmul(gate * torch::sigmoid(gate) * up);
+}
+
+inline torch::Tensor shared_experts(const Weights& w, const torch::Tensor& x_D) {
+  const auto y_D = ffn(w.beside.at("shared.gate_up"), w.beside.at("shared.down"), x_D);
+  const auto gate = w.beside.find("shared.gate");
+  return gate == w.beside.end() ? y_D : y_D / (1 + torch::exp(-gate->second[0].dot(x_D)));
 }
 
 inline std::vector<int64_t> best(const std::vector<double>& keys, int64_t k) {
@@ -180,7 +188,7 @@ inline Result forward(const MoEOptions& moe, const Weights& w, const torch::Tens
       if (moe.capacity.factor && moe.capacity.renormalize) weight = weight / kept_sum;
       y_D = y_D + weight * moe.router.scale * ffn(w.gate_up[c.expert], w.down[c.expert], x_TD[t]);
     }
-    if (w.shared_gate_up.defined()) y_D = y_D + ffn(w.shared_gate_up, w.shared_down, x_TD[t]);
+    if (w.beside.count("shared.down")) y_D = y_D + shared_experts(w, x_TD[t]);
     rows.push_back(y_D);
   }
   result.y_TD = T > 0 ? torch::stack(rows) : torch::zeros_like(x_TD);

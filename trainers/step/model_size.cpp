@@ -31,9 +31,7 @@ ModelSize model_size(const TrainConfig& config) {
   const int64_t D = m.hidden_dim;
   const int64_t attention = attention_matrices(m), vectors = attention_vectors(m);
   const int64_t expert = 3 * D * moe.expert_dim;
-  const int64_t shared = moe.shared_experts > 0
-                             ? 3 * D * moe.shared_dim.value_or(moe.expert_dim * moe.shared_experts)
-                             : 0;
+  const int64_t shared = 3 * D * moe.shared_width() + (moe.shared_gate ? D : 0);
   ModelSize size;
   int64_t matrices = 0;
   for (int64_t layer = 0; layer < m.num_layers; ++layer) {

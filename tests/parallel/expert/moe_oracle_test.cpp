@@ -73,6 +73,14 @@ std::vector<Case> all_cases() {
   v3.bias.type = "sign";
   add("deepseek_v3 with groups, scale, bias and a shared expert", v3);
   cases.back().bias = {0.3, -0.9, 0.1, 0.0, -0.2, 0.4, -1.0, 0.05};
+  auto gated = moe_options("top_k", 5, 2);
+  gated.shared_experts = 2;
+  gated.shared_dim = 4;
+  gated.shared_gate = true;
+  add("shared experts behind a gate", gated);
+  auto residual = moe_options("switch", 5, 1);
+  residual.residual = true;
+  add("a dense feed-forward plus top-1", residual);
   for (const auto* order : {"position", "probability", "batch_priority"})
     for (const auto* scope : {"micro_batch", "sequence"})
       for (const auto* router : {"switch", "mixtral", "gshard"}) {
@@ -92,8 +100,17 @@ std::vector<Case> all_cases() {
 struct Outcome {
   torch::Tensor y_TD, x_grad_TD, router_grad_ED;
   std::map<int64_t, std::pair<torch::Tensor, torch::Tensor>> expert_grads;
+  std::map<std::string, torch::Tensor> beside_grads;  // of parameters that every rank holds
   torch::Tensor ids_TK, kept_TK;
 };
+
+bool is_beside(const std::string& parameter) {
+  return parameter.rfind("router", 0) != 0 && parameter.rfind("experts.", 0) != 0;
+}
+
+torch::Tensor grad_or_zeros(const torch::Tensor& t) {
+  return t.grad().defined() ? t.grad().clone() : torch::zeros_like(t);
+}
 
 RoutingContext context_for(const Case& c, int64_t first_token, Communicator* comm) {
   RoutingContext context;
@@ -140,9 +157,14 @@ Outcome run_layer(const Case& c, int ranks) {
     const auto output = layer->forward(mine, context_for(c, first, &world));
     (output.y_TD * g.narrow(0, first, count)).sum().backward();
 
-    auto router_grad = layer->router_ED.grad().defined() ? layer->router_ED.grad().clone()
-                                                         : torch::zeros_like(layer->router_ED);
+    auto router_grad = grad_or_zeros(layer->router_ED);
     world.all_reduce({router_grad}, ReduceOp::kSum)->wait();
+    std::map<std::string, torch::Tensor> beside_grads;
+    for (const auto& item : layer->named_parameters())
+      if (is_beside(item.key())) {
+        beside_grads[item.key()] = grad_or_zeros(item.value());
+        world.all_reduce({beside_grads[item.key()]}, ReduceOp::kSum)->wait();
+      }
     const auto y = gather_rows(world, output.y_TD.detach().contiguous());
     const auto grad = gather_rows(
         world, mine.grad().defined() ? mine.grad().contiguous() : torch::zeros_like(mine));
@@ -162,6 +184,7 @@ Outcome run_layer(const Case& c, int ranks) {
       outcome.y_TD = y;
       outcome.x_grad_TD = grad;
       outcome.router_grad_ED = router_grad;
+      outcome.beside_grads = beside_grads;
       outcome.ids_TK = ids;
       outcome.kept_TK = kept;
     }
@@ -184,10 +207,9 @@ Expected run_reference(const Case& c) {
     w.gate_up.push_back(layer->experts->gate_up_eGD.detach()[e].clone().requires_grad_(true));
     w.down.push_back(layer->experts->down_eDF.detach()[e].clone().requires_grad_(true));
   }
-  if (c.moe.shared_experts > 0) {
-    w.shared_gate_up = layer->shared->gate_up.detach();
-    w.shared_down = layer->shared->down.detach();
-  }
+  for (const auto& item : layer->named_parameters())
+    if (is_beside(item.key()))
+      w.beside[item.key()] = item.value().detach().clone().requires_grad_(true);
   const auto x = random_like({T, kHidden}, 1).requires_grad_(true);
   Expected expected;
   expected.result = reference::forward(c.moe, w, x, context_for(c, 0, nullptr));
@@ -195,14 +217,10 @@ Expected run_reference(const Case& c) {
   Outcome& o = expected.outcome;
   o.y_TD = expected.result.y_TD.detach();
   o.x_grad_TD = x.grad();
-  o.router_grad_ED =
-      w.router_ED.grad().defined() ? w.router_ED.grad() : torch::zeros_like(w.router_ED);
-  for (int64_t e = 0; e < c.moe.num_experts; ++e) {
-    const auto grad_of = [](const torch::Tensor& t) {
-      return t.grad().defined() ? t.grad() : torch::zeros_like(t);
-    };
-    o.expert_grads[e] = {grad_of(w.gate_up[e]), grad_of(w.down[e])};
-  }
+  o.router_grad_ED = grad_or_zeros(w.router_ED);
+  for (int64_t e = 0; e < c.moe.num_experts; ++e)
+    o.expert_grads[e] = {grad_or_zeros(w.gate_up[e]), grad_or_zeros(w.down[e])};
+  for (const auto& [name, parameter] : w.beside) o.beside_grads[name] = grad_or_zeros(parameter);
   return expected;
 }
 
@@ -239,6 +257,9 @@ TEST_CASE("oracle: the MoE layer equals the loop over tokens on 1, 2, 4 and 5 ra
         here = std::max({here, difference(actual.expert_grads.at(expert).first, grads.first),
                          difference(actual.expert_grads.at(expert).second, grads.second)});
       }
+      REQUIRE(actual.beside_grads.size() == o.beside_grads.size());
+      for (const auto& [name, grad] : o.beside_grads)
+        here = std::max(here, difference(actual.beside_grads.at(name), grad));
       CHECK(here < 1e-12);
       worst = std::max(worst, here);
     }

@@ -66,7 +66,7 @@ TEST_CASE("every block reads its keys") {
 run: {name: n, dir: d, seed: 7, resume: must, device: cpu, threads: 2}
 model: {num_layers: 2, hidden_dim: 8, num_heads: 2, num_kv_heads: 1, head_dim: 4, ffn_dim: 16, vocab_size: 100, max_seq_len: 32,
         rope_theta: 5000, norm_eps: 1e-6, tie_embeddings: true, qk_norm: head, init_std: 0.1}
-moe: {layers: {every: 2, offset: 1}, num_experts: 8, top_k: 3, expert_dim: 5, shared_experts: 1, shared_dim: 6,
+moe: {layers: {every: 2, offset: 1}, num_experts: 8, top_k: 3, expert_dim: 5, shared_experts: 1, shared_dim: 6, shared_gate: true,
       router: {type: deepseek_v3, groups: 4, kept_groups: 2, scale: 2.5, jitter: 0.1, init: 0.3},
       balance: [{type: load_balance, scope: {sequences: 3}, coef: 0.5, count: unbiased, first_choice: true}],
       bias: {type: sign, rate: 0.01},
@@ -90,6 +90,7 @@ log: {every: 1, tensorboard: false}
   CHECK(config.moe.balance[0].scope_sequences == 3);
   CHECK(config.moe.balance[0].count == "unbiased");
   CHECK(config.moe.shared_dim == 6);
+  CHECK(config.moe.shared_gate);
   CHECK(config.moe.capacity.factor_in(true) == 1.25);
   CHECK(config.moe.capacity.factor_in(false) == 2.0);
   CHECK(config.moe.capacity.order == "batch_priority");
@@ -212,6 +213,14 @@ TEST_CASE("combinations that cannot work name both keys and their place") {
   SECTION("shared experts") {
     CHECK_THAT(moe("shared_dim: 64"), Contains("moe.shared_dim: 64 without shared experts"));
     CHECK(moe("shared_dim: 64, shared_experts: 1").empty());
+    CHECK_THAT(moe("shared_gate: true"), Contains("moe.shared_gate: true without shared experts"));
+    CHECK(moe("shared_gate: true, shared_experts: 2").empty());
+  }
+  SECTION("the dense part of PR-MoE") {
+    CHECK_THAT(moe("residual: true"), Contains("moe.residual: true with moe.top_k: 2"));
+    CHECK_THAT(moe("residual: true, top_k: 1, shared_experts: 1"),
+               Contains("moe.residual: true with moe.shared_experts: 1"));
+    CHECK(moe("residual: true, top_k: 1, shared_dim: 64, shared_gate: true").empty());
   }
   SECTION("the model") {
     CHECK_THAT(
