@@ -16,7 +16,10 @@ MoELayerImpl::MoELayerImpl(MoELayerOptions options)
                                       : make_local_dispatcher(options_.moe.num_experts)) {
   const MoEOptions& moe = options_.moe;
   const int64_t D = options_.hidden_dim;
-  router_ED = register_parameter("router", torch::zeros({moe.num_experts, D}));
+  router_ED =
+      register_parameter("router", torch::zeros({router_->logit_columns(moe.num_experts), D}));
+  if (const int64_t rows = router_->noise_columns(moe.num_experts); rows > 0)
+    router_noise_ED = register_parameter("router_noise", torch::zeros({rows, D}));
   if (moe.bias.type != "none")
     router_bias_E = register_buffer("router_bias", torch::zeros({moe.num_experts}));
   experts = register_module("experts", ExpertBank(D, moe.expert_dim, dispatcher_->local_experts()));
@@ -28,15 +31,19 @@ MoELayerImpl::MoELayerImpl(MoELayerOptions options)
 void MoELayerImpl::initialize() {
   torch::NoGradGuard no_grad;
   const std::string& name = options_.name;
-  const double std = options_.moe.router.init.value_or(options_.init_std);
+  const double automatic = router_noise_ED.defined() ? 0.0 : options_.init_std;
+  const double std = options_.moe.router.init.value_or(automatic);
   const auto init_router =
       options_.moe.router.type == "switch" ? init_truncated_normal : init_normal;
   init_router(router_ED, options_.seed, name + ".router", std);
+  if (router_noise_ED.defined())
+    init_router(router_noise_ED, options_.seed, name + ".router_noise", std);
   experts->initialize(options_.seed, name + ".experts", options_.init_std);
   if (shared) shared->initialize(options_.seed, name + ".shared", options_.init_std);
 }
 
-at::Tensor MoELayerImpl::logits(const at::Tensor& x_TD, const RoutingContext& context) const {
+RouterInputs MoELayerImpl::router_inputs(const at::Tensor& x_TD,
+                                         const RoutingContext& context) const {
   at::Tensor input_TD = x_TD.to(router_ED.dtype());
   const double jitter = options_.moe.router.jitter;
   if (context.training && jitter > 0) {
@@ -44,7 +51,11 @@ at::Tensor MoELayerImpl::logits(const at::Tensor& x_TD, const RoutingContext& co
         draw(context, RandomStream::kJitter, x_TD.size(0), x_TD.size(1), input_TD.options());
     input_TD = input_TD * (u_TD * (2 * jitter) + (1 - jitter));
   }
-  return at::mm(input_TD, router_ED.t());
+  RouterInputs inputs;
+  inputs.logits_TE = at::mm(input_TD, router_ED.t());
+  if (router_noise_ED.defined() && context.training)
+    inputs.noise_logits_TE = at::mm(input_TD, router_noise_ED.t());
+  return inputs;
 }
 
 at::Tensor MoELayerImpl::forward(const at::Tensor& x_TD) {
@@ -56,7 +67,7 @@ at::Tensor MoELayerImpl::forward(const at::Tensor& x_TD) {
 MoEOutput MoELayerImpl::forward(const at::Tensor& x_TD, const RoutingContext& context) {
   MoEOutput output;
   RoutingDecision& decision = output.decision;
-  decision = router_->decide({logits(x_TD, context), {}, {}}, router_bias_E, context);
+  decision = router_->decide(router_inputs(x_TD, context), router_bias_E, context);
   apply_capacity(options_.moe.capacity, options_.moe, context, decision);
   if (options_.moe.router.scale != 1.0)
     decision.weights_TK = decision.weights_TK * options_.moe.router.scale;

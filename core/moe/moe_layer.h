@@ -30,9 +30,9 @@ struct MoELayerOptions {
 };
 
 /// router → capacity → dispatch → experts → combine, with shared experts running while the tokens
-/// travel. Parameters: `router` [E, D] (at least fp32), `experts.gate_up`, `experts.down`,
-/// `shared.gate_up`, `shared.down`, `shared.gate` with `moe.shared_gate`; buffer `router_bias` [E]
-/// when `moe.bias` is used.
+/// travel. Parameters: `router` [E, D] (at least fp32; [a + E, D] hierarchical), `router_noise`
+/// [E, D] for noisy_top_k, `experts.gate_up`, `experts.down`, `shared.gate_up`, `shared.down`,
+/// `shared.gate` with `moe.shared_gate`; buffer `router_bias` [E] when `moe.bias` is used.
 class MoELayerImpl : public torch::nn::Module {
  public:
   explicit MoELayerImpl(MoELayerOptions options);
@@ -53,12 +53,12 @@ class MoELayerImpl : public torch::nn::Module {
   /// Global numbers of the experts held here, in slot order.
   const std::vector<int64_t>& local_experts() const { return experts->experts(); }
 
-  at::Tensor router_ED, router_bias_E;
+  at::Tensor router_ED, router_noise_ED, router_bias_E;
   ExpertBank experts{nullptr};
   SharedExperts shared{nullptr};
 
  private:
-  at::Tensor logits(const at::Tensor& x_TD, const RoutingContext& context) const;
+  RouterInputs router_inputs(const at::Tensor& x_TD, const RoutingContext& context) const;
 
   MoELayerOptions options_;
   std::unique_ptr<Router> router_;

@@ -53,6 +53,45 @@ void check_groups(const MoEOptions& o) {
                     o.top_k, reachable, kept, groups));
 }
 
+void check_hierarchy(const MoEOptions& o) {
+  const std::vector<int64_t>&branches = o.router.branches, &kept = o.router.kept;
+  if (o.router.type != "hierarchical") return;
+  if (branches.empty() || kept.empty())
+    throw ConfigError(
+        fmt::format("moe.router.{}: is needed by moe.router.type: hierarchical; allowed: list of 2 "
+                    "integers ≥ 1",
+                    branches.empty() ? "branches" : "kept"));
+  if (branches[0] * branches[1] != o.num_experts)
+    throw ConfigError(
+        fmt::format("moe.router.branches: [{}, {}] does not make moe.num_experts: {} experts",
+                    branches[0], branches[1], o.num_experts));
+  for (size_t i = 0; i < 2; ++i)
+    if (kept[i] > branches[i])
+      throw ConfigError(
+          fmt::format("moe.router.kept: [{}, {}] is above moe.router.branches: "
+                      "[{}, {}]",
+                      kept[0], kept[1], branches[0], branches[1]));
+  if (kept[0] * kept[1] != o.top_k)
+    throw ConfigError(fmt::format("moe.router.kept: [{}, {}] does not make moe.top_k: {} experts",
+                                  kept[0], kept[1], o.top_k));
+}
+
+// What the router cannot do, by the key that asks for it.
+void check_traits(const MoEOptions& o) {
+  const RouterTraits traits = router_traits(o.router, o.top_k);
+  if (o.bias.type != "none" && !traits.takes_bias)
+    throw ConfigError(fmt::format(
+        "moe.bias.type: {} does not apply to moe.router.type: {}; allowed: none, or a router of "
+        "switch, gshard, mixtral, top_k, deepseek_moe, deepseek_v2, deepseek_v3",
+        o.bias.type, o.router.type));
+  if (!traits.takes_capacity && (o.capacity.factor || o.capacity.eval_factor))
+    throw ConfigError(fmt::format(
+        "moe.capacity.{}: {} does not apply to moe.router.type: {}, which says itself how many "
+        "tokens an expert takes; allowed: none",
+        o.capacity.factor ? "factor" : "eval_factor",
+        o.capacity.factor ? *o.capacity.factor : *o.capacity.eval_factor, o.router.type));
+}
+
 }  // namespace
 
 int64_t MoEOptions::shared_width() const {
@@ -119,6 +158,8 @@ void validate(const MoEOptions& options) {
         "other experts; allowed: none, or a top-k router",
         options.force.law, options.router.type));
   check_groups(options);
+  check_hierarchy(options);
+  check_traits(options);
   check_beside(options);
 }
 

@@ -44,8 +44,9 @@ struct RoutingDecision {
   at::Tensor logits_TE;  ///< differentiable; undefined for routers without scores
   at::Tensor scores_TE;  ///< s of semantics section 1, differentiable
   at::Tensor probs_TE;   ///< p: s normalised over the experts, differentiable
-  /// Selection keys, no gradient: s + b, −inf where a token may not go. Undefined for routers that
-  /// do not rank a token's experts.
+  /// Selection keys: s + b, −inf where a token may not go. Undefined for routers that do not rank a
+  /// token's experts. It carries a gradient only where weights_of() needs one (noisy_top_k,
+  /// gumbel).
   at::Tensor ranking_TE;
   at::Tensor load_TE;   ///< noisy_top_k in training: P(expert is selected), differentiable
   at::Tensor counts_E;  ///< int64, assignments selected by this rank's tokens, before drops

@@ -13,6 +13,7 @@
 #include "core/base/counter_rng.h"
 #include "core/moe/options.h"
 #include "core/moe/records.h"
+#include "tests/support/reference_routers.h"
 
 // The oracle: an MoE layer as loops over tokens, over the whole batch in one process. It shares no
 // code with core/moe; gradients come from autograd over elementary operations.
@@ -50,19 +51,6 @@ inline torch::Tensor shared_experts(const Weights& w, const torch::Tensor& x_D) 
   return gate == w.beside.end() ? y_D : y_D / (1 + torch::exp(-gate->second[0].dot(x_D)));
 }
 
-inline std::vector<int64_t> best(const std::vector<double>& keys, int64_t k) {
-  std::vector<int64_t> chosen;
-  for (int64_t i = 0; i < k; ++i) {
-    int64_t top = -1;
-    for (int64_t e = 0; e < static_cast<int64_t>(keys.size()); ++e) {
-      const bool taken = std::find(chosen.begin(), chosen.end(), e) != chosen.end();
-      if (!taken && (top < 0 || keys[e] > keys[top])) top = e;
-    }
-    chosen.push_back(top);
-  }
-  return chosen;
-}
-
 inline torch::Tensor scores(const MoEOptions& moe, const torch::Tensor& logits_E) {
   const std::string& type = moe.router.type;
   std::string score = type == "deepseek_v3" ? "sigmoid"
@@ -70,8 +58,7 @@ inline torch::Tensor scores(const MoEOptions& moe, const torch::Tensor& logits_E
                                             : "softmax";
   if (score == "sigmoid") return 1 / (1 + torch::exp(-logits_E));
   if (score == "sqrtsoftplus") return torch::sqrt(torch::log(1 + torch::exp(logits_E)));
-  const auto e = torch::exp(logits_E - logits_E.max().detach());
-  return e / e.sum();
+  return softmax(logits_E);
 }
 
 inline std::vector<int64_t> select(const MoEOptions& moe, const std::vector<double>& keys) {
@@ -92,6 +79,13 @@ inline std::vector<int64_t> select(const MoEOptions& moe, const std::vector<doub
   return best(limited, moe.top_k);
 }
 
+inline std::vector<Choice> as_choices(int64_t token, const Picked& picked) {
+  std::vector<Choice> choices;
+  for (size_t k = 0; k < picked.experts.size(); ++k)
+    choices.push_back({token, static_cast<int64_t>(k), picked.experts[k], picked.weights[k]});
+  return choices;
+}
+
 inline std::vector<Choice> choose(const MoEOptions& moe, const Weights& w, const torch::Tensor& x_D,
                                   int64_t token, const RoutingContext& context) {
   auto input_D = x_D;
@@ -106,6 +100,12 @@ inline std::vector<Choice> choose(const MoEOptions& moe, const Weights& w, const
     input_D = x_D * torch::tensor(noise, x_D.options().requires_grad(false));
   }
   const auto logits_E = w.router_ED.matmul(input_D);
+  if (has_own_rule(moe.router.type)) {
+    TokenInputs inputs{logits_E, {}, global};
+    const auto noise = w.beside.find("router_noise");
+    if (noise != w.beside.end()) inputs.noise_logits = noise->second.matmul(input_D);
+    return as_choices(token, pick(moe, inputs, context));
+  }
   const auto s_E = scores(moe, logits_E);
   std::vector<double> keys;
   for (int64_t e = 0; e < moe.num_experts; ++e)

@@ -1,3 +1,4 @@
+#include "core/moe/routers/router.h"
 #include "trainers/step/training.h"
 
 namespace switchyard {
@@ -32,6 +33,9 @@ ModelSize model_size(const TrainConfig& config) {
   const int64_t attention = attention_matrices(m), vectors = attention_vectors(m);
   const int64_t expert = 3 * D * moe.expert_dim;
   const int64_t shared = 3 * D * moe.shared_width() + (moe.shared_gate ? D : 0);
+  const auto router_kind = make_router(moe);
+  const int64_t router_rows =
+      router_kind->logit_columns(moe.num_experts) + router_kind->noise_columns(moe.num_experts);
   ModelSize size;
   int64_t matrices = 0;
   for (int64_t layer = 0; layer < m.num_layers; ++layer) {
@@ -40,7 +44,7 @@ ModelSize model_size(const TrainConfig& config) {
     size.active += common;
     matrices += attention;
     if (moe.layers.contains(layer)) {
-      const int64_t router = moe.num_experts * D;
+      const int64_t router = router_rows * D;
       size.total += router + moe.num_experts * expert + shared;
       size.active += router + moe.top_k * expert + shared;
       matrices += router + moe.top_k * expert + shared;

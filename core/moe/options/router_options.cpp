@@ -1,19 +1,55 @@
 #include "core/moe/options/router_options.h"
 
+#include <fmt/format.h>
+
 #include "core/config/fields.h"
+#include "core/moe/options/read_count.h"
 
 namespace switchyard {
+namespace {
+
+void read_pair(const Value& value, std::vector<int64_t>& target) {
+  if (!value.is_list() || value.items.size() != 2)
+    value.fail(fmt::format("{} is not a list of 2 integers ≥ 1", value.shown()));
+  target = {read_count(value.items[0], 1), read_count(value.items[1], 1)};
+}
+
+Value print_pair(const std::vector<int64_t>& pair) {
+  std::vector<Value> items;
+  for (const int64_t number : pair) items.push_back(Value::of_integer(number));
+  return Value::list(std::move(items));
+}
+
+void describe_pair(Fields& fields, const std::string& key, std::vector<int64_t>& target,
+                   const std::string& help) {
+  fields
+      .custom(
+          key, "list of 2 integers ≥ 1",
+          [&target](const Value& value) { read_pair(value, target); },
+          [&target] { return print_pair(target); }, help)
+      .only_for({"hierarchical"})
+      .with_schema(
+          R"({"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2})");
+}
+
+}  // namespace
 
 void describe(Fields& fields, RouterOptions& options) {
   fields
       .choice("type", options.type,
-              {"switch", "gshard", "mixtral", "top_k", "deepseek_moe", "deepseek_v3"},
+              {"switch", "gshard", "noisy_top_k", "mixtral", "top_k", "deepseek_moe", "deepseek_v2",
+               "deepseek_v3", "relu", "gumbel", "soft", "hierarchical"},
               "How tokens are scored, selected and weighted.")
       .also_called({"router_type", "gate", "gate_type", "moe_router"})
       .also_spelled({{"topk_softmax", "top_k"},
                      {"olmoe", "top_k"},
                      {"qwen3_moe", "top_k"},
                      {"noaux_tc", "deepseek_v3"},
+                     {"group_limited_greedy", "deepseek_v2"},
+                     {"noisy_topk", "noisy_top_k"},
+                     {"noisy_gate", "noisy_top_k"},
+                     {"remoe", "relu"},
+                     {"dense", "soft"},
                      {"deepseek", "deepseek_moe"},
                      {"top1", "switch"},
                      {"top2", "gshard"},
@@ -30,17 +66,17 @@ void describe(Fields& fields, RouterOptions& options) {
       .also_called({"norm_topk_prob", "route_norm", "normalize_expert_weights"});
   fields.number("scale", options.scale, "Factor on the combine weights.")
       .more_than(0)
-      .only_for({"top_k", "deepseek_moe", "deepseek_v3"})
+      .only_for({"top_k", "deepseek_moe", "deepseek_v2", "deepseek_v3"})
       .also_called({"routed_scaling_factor", "route_scale", "moe_router_topk_scaling_factor"});
   fields
       .integer("groups", options.groups,
                "Equal groups that the experts are split into; 1 = no groups.")
       .at_least(1)
-      .only_for({"top_k", "deepseek_v3"})
+      .only_for({"top_k", "deepseek_v2", "deepseek_v3"})
       .also_called({"n_group", "n_expert_groups", "num_expert_groups", "moe_router_num_groups"});
   fields.integer("kept_groups", options.kept_groups, "Groups that a token may choose from.")
       .at_least(1)
-      .only_for({"top_k", "deepseek_v3"})
+      .only_for({"top_k", "deepseek_v2", "deepseek_v3"})
       .also_called(
           {"topk_group", "n_limited_groups", "num_limited_groups", "moe_router_group_topk"});
   fields
@@ -52,8 +88,23 @@ void describe(Fields& fields, RouterOptions& options) {
                     "input_jitter_noise"});
   fields
       .number_or("init", options.init, "auto",
-                 "Standard deviation of the router's first weights; auto = model.init_std.")
+                 "Standard deviation of the router's first weights; auto = model.init_std, 0 for "
+                 "noisy_top_k.")
       .at_least(0);
+  fields.number("temperature", options.temperature, "Divides logits and noise.")
+      .more_than(0)
+      .only_for({"gumbel"})
+      .also_called({"tau"});
+  fields.number("l1", options.l1, "First coefficient of the L1 term of the scores.")
+      .at_least(0)
+      .only_for({"relu"});
+  fields
+      .number("l1_rate", options.l1_rate,
+              "Factor by which that coefficient moves after each step, towards top_k experts.")
+      .at_least(1)
+      .only_for({"relu"});
+  describe_pair(fields, "branches", options.branches, "Groups, and experts in each group.");
+  describe_pair(fields, "kept", options.kept, "Groups that a token goes to, and experts in each.");
 }
 
 }  // namespace switchyard

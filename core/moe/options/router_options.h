@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace switchyard {
 
@@ -17,7 +18,12 @@ struct RouterOptions {
   int64_t groups = 1;             ///< experts are split into this many equal groups
   int64_t kept_groups = 1;        ///< groups a token may choose from
   double jitter = 0.0;            ///< ε of the router input's noise U[1−ε, 1+ε]
-  std::optional<double> init;     ///< std of the router weights; auto = model.init_std
+  std::optional<double> init;     ///< std of the router weights; auto = model.init_std, noisy 0
+  double temperature = 1.0;       ///< gumbel: logits and noise are divided by it
+  double l1 = 1e-8;               ///< relu: first coefficient of the L1 term
+  double l1_rate = 1.2;           ///< relu: factor by which it moves after each step
+  std::vector<int64_t> branches;  ///< hierarchical: groups, experts in each
+  std::vector<int64_t> kept;      ///< hierarchical: groups kept, experts kept in each
 };
 
 void describe(Fields& fields, RouterOptions& options);

@@ -27,6 +27,9 @@ class ForcedRouter final : public Router {
   int64_t logit_columns(int64_t num_experts) const override {
     return inner_->logit_columns(num_experts);
   }
+  int64_t noise_columns(int64_t num_experts) const override {
+    return inner_->noise_columns(num_experts);
+  }
 
  private:
   at::Tensor assign(int64_t tokens, const RoutingContext& context) const {

@@ -1,8 +1,28 @@
 #include "core/moe/routers/random.h"
 
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <cmath>
+
 #include "core/kernels/counter_uniform.h"
 
 namespace switchyard {
+namespace {
+
+// Replaces each U of `uniform`, fp64 on the CPU, by quantile(U + 2⁻⁵⁴), which is never 0 or 1.
+template <class F>
+at::Tensor transformed(at::Tensor uniform, const F& quantile, const at::TensorOptions& options) {
+  double* values = uniform.mutable_data_ptr<double>();
+  at::parallel_for(0, uniform.numel(), 4096, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) values[i] = quantile(values[i] + 0x1.0p-54);
+  });
+  return uniform.to(options);
+}
+
+const at::TensorOptions kExact = at::TensorOptions().dtype(at::kDouble).device(at::kCPU);
+
+}  // namespace
 
 at::Tensor draw(const RoutingContext& context, RandomStream stream, int64_t num_tokens,
                 int64_t elements, const at::TensorOptions& options) {
@@ -13,6 +33,19 @@ at::Tensor draw(const RoutingContext& context, RandomStream stream, int64_t num_
                                          at::TensorOptions().dtype(at::kLong));
   return counter_uniform(chain, tokens_T, elements, at::typeMetaToScalarType(options.dtype()))
       .to(options.device());
+}
+
+at::Tensor draw_normal(const RoutingContext& context, RandomStream stream, int64_t num_tokens,
+                       int64_t elements, const at::TensorOptions& options) {
+  return transformed(draw(context, stream, num_tokens, elements, kExact), inverse_normal_cdf,
+                     options);
+}
+
+at::Tensor draw_gumbel(const RoutingContext& context, RandomStream stream, int64_t num_tokens,
+                       int64_t elements, const at::TensorOptions& options) {
+  return transformed(
+      draw(context, stream, num_tokens, elements, kExact),
+      [](double u) { return -std::log(-std::log(u)); }, options);
 }
 
 }  // namespace switchyard

@@ -3,13 +3,17 @@
 #include "core/base/error.h"
 #include "core/moe/routers/forced_router.h"
 #include "core/moe/routers/gshard_router.h"
+#include "core/moe/routers/gumbel_router.h"
+#include "core/moe/routers/hierarchical_router.h"
+#include "core/moe/routers/noisy_top_k_router.h"
+#include "core/moe/routers/relu_router.h"
+#include "core/moe/routers/soft_router.h"
 #include "core/moe/routers/top_k_router.h"
 
 namespace switchyard {
-
 namespace {
 
-std::unique_ptr<Router> make_plain_router(const MoEOptions& options) {
+TopKRule top_k_rule(const MoEOptions& options) {
   using Score = TopKRule::Score;
   using Weights = TopKRule::Weights;
   using Groups = TopKRule::Groups;
@@ -19,9 +23,7 @@ std::unique_ptr<Router> make_plain_router(const MoEOptions& options) {
   rule.top_k = options.top_k;
   rule.num_groups = router.groups;
   rule.kept_groups = router.kept_groups;
-  if (router.type == "switch" || router.type == "deepseek_moe") {
-    rule.weights = Weights::kScore;
-  } else if (router.type == "mixtral") {
+  if (router.type == "mixtral") {
     rule.weights = Weights::kSoftmaxOfKept;
   } else if (router.type == "deepseek_v3") {
     rule.score = Score::kSigmoid;
@@ -33,12 +35,29 @@ std::unique_ptr<Router> make_plain_router(const MoEOptions& options) {
     rule.groups = rule.score == Score::kSoftmax ? Groups::kMax : Groups::kTopTwoSum;
     const bool normalize = router.normalize.value_or(options.top_k > 1);
     rule.weights = normalize ? Weights::kNormalized : Weights::kScore;
-  } else if (router.type == "gshard") {
-    return make_gshard_router(options.num_experts);
-  } else {
+  } else if (router.type != "switch" && router.type != "deepseek_moe" &&
+             router.type != "deepseek_v2") {
     throw ConfigError(fmt::format("moe.router.type: {} is not a router", router.type));
   }
-  return make_top_k_router(rule);
+  return rule;
+}
+
+HierarchyRule hierarchy_rule(const RouterOptions& router) {
+  SWITCHYARD_CHECK(router.branches.size() == 2 && router.kept.size() == 2,
+                   "moe.router.branches and kept are not set");
+  return {router.branches[0], router.branches[1], router.kept[0], router.kept[1]};
+}
+
+std::unique_ptr<Router> make_plain_router(const MoEOptions& options) {
+  const RouterOptions& router = options.router;
+  const int64_t E = options.num_experts, K = options.top_k;
+  if (router.type == "gshard") return make_gshard_router(E);
+  if (router.type == "noisy_top_k") return make_noisy_top_k_router(E, K);
+  if (router.type == "relu") return make_relu_router(E);
+  if (router.type == "gumbel") return make_gumbel_router(E, K, router.temperature);
+  if (router.type == "soft") return make_soft_router(E);
+  if (router.type == "hierarchical") return make_hierarchical_router(hierarchy_rule(router));
+  return make_top_k_router(top_k_rule(options));
 }
 
 }  // namespace

@@ -22,9 +22,10 @@ struct RouterInputs {
 class Router {
  public:
   virtual ~Router() = default;
-  /// bias_E is added to the scores for selection only (undefined =
-  /// none). Fills every field of the decision but kept_TK and slot_TK. The weights are those before
-  /// `moe.router.scale`. Ties go to the lower expert. Local: no communication.
+  /// bias_E is added to the scores for selection only (undefined = none; only routers whose traits
+  /// have `takes_bias` are given one). Fills every field of the decision but kept_TK and slot_TK.
+  /// The weights are those before `moe.router.scale`. Ties go to the lower expert. A rank may have
+  /// no tokens. Local.
   virtual RoutingDecision decide(const RouterInputs& inputs, const at::Tensor& bias_E,
                                  const RoutingContext& context) const = 0;
   /// Combine weights, before `scale`, of other experts than those that `decision` chose (−1 = none,
@@ -34,16 +35,24 @@ class Router {
                                 const at::Tensor& expert_ids_TK) const;
   /// Columns of the logits, which is rows of the router's weight; 0 = no weight.
   virtual int64_t logit_columns(int64_t num_experts) const { return num_experts; }
+  /// Columns of the noise logits, which is rows of a second weight; 0 = none.
+  virtual int64_t noise_columns(int64_t) const { return 0; }
 };
 
-/// The router that `options.router.type` names. Throws ConfigError for an unknown name.
-///   switch        softmax, top-1, weight s                      Fedus 2022, section 2.1
-///   gshard        softmax, top-2, random second expert          Lepikhin 2021, algorithm 1
-///   mixtral       softmax over the k kept logits                Jiang 2024, section 2.1
-///   top_k         softmax, sigmoid or sqrtsoftplus scores       OLMoE (Muennighoff 2024),
-///   Qwen3-MoE deepseek_moe  softmax, top-k, weights not renormalised      Dai 2024, equations 3 to
-///   5 deepseek_v3   sigmoid, group-limited, bias for selection    DeepSeek-V3 2024, equations 12
-///   to 16
+/// The router that `options.router.type` names; options must be valid. Throws ConfigError for an
+/// unknown name.
+///   switch        softmax, top-1, weight s                       Fedus 2022, section 2.1
+///   gshard        softmax, top-2, random second expert           Lepikhin 2021, algorithm 1
+///   noisy_top_k   top-k of logits with learned noise             Shazeer 2017, equations 3 to 5
+///   mixtral       softmax over the k kept logits                 Jiang 2024, section 2.1
+///   top_k         softmax, sigmoid or sqrtsoftplus scores        OLMoE (Muennighoff 2024), Qwen3
+///   deepseek_moe  softmax, top-k, weights not renormalised       Dai 2024, equations 3 to 5
+///   deepseek_v2   the same inside the best groups                DeepSeek-V2 2024, section 2.2.2
+///   deepseek_v3   sigmoid, group-limited, bias for selection     DeepSeek-V3 2024, equations 12-16
+///   relu          every expert with a positive score             Wang 2024 (ReMoE), equation 5
+///   gumbel        top-k of logits with Gumbel noise              Jang 2017, section 2.2
+///   soft          all experts                                    Jacobs 1991
+///   hierarchical  best experts of the best groups                Jordan 1994; Shazeer 2017, app. B
 std::unique_ptr<Router> make_router(const MoEOptions& options);
 
 /// Counts of the experts in `expert_ids` (any shape, −1 ignored): counts_E, int64.

@@ -4,41 +4,13 @@
 #include <cmath>
 
 #include "core/base/counter_rng.h"
+#include "tests/support/routing.h"
 
 using namespace switchyard;
-
-namespace {
-
-MoEOptions options(const std::string& type, int64_t experts, int64_t k) {
-  MoEOptions moe;
-  moe.num_experts = experts;
-  moe.top_k = k;
-  moe.router.type = type;
-  return moe;
-}
-
-torch::Tensor logs(std::vector<double> probabilities) {
-  return torch::log(torch::tensor(probabilities, torch::kDouble)).reshape({1, -1});
-}
-
-std::vector<int64_t> ids(const RoutingDecision& decision) {
-  const auto flat = decision.expert_ids_TK.reshape({-1}).contiguous();
-  return {flat.data_ptr<int64_t>(), flat.data_ptr<int64_t>() + flat.numel()};
-}
-
-double weight(const RoutingDecision& decision, int64_t token, int64_t column) {
-  return decision.weights_TK[token][column].item<double>();
-}
-
-RoutingDecision decide(const MoEOptions& moe, const torch::Tensor& logits,
-                       const torch::Tensor& bias = {}, const RoutingContext& context = {}) {
-  return make_router(moe)->decide({logits, {}, {}}, bias, context);
-}
-
-}  // namespace
+using namespace switchyard::test;
 
 TEST_CASE("switch sends a token to its best expert with the softmax score") {
-  const auto decision = decide(options("switch", 4, 1), logs({0.1, 0.2, 0.4, 0.3}));
+  const auto decision = decide(router_options("switch", 4, 1), logs({0.1, 0.2, 0.4, 0.3}));
 
   CHECK(ids(decision) == std::vector<int64_t>{2});
   CHECK(weight(decision, 0, 0) == Approx(0.4));
@@ -48,19 +20,19 @@ TEST_CASE("switch sends a token to its best expert with the softmax score") {
 TEST_CASE("mixtral renormalises over the kept, deepseek_moe does not") {
   const auto logits = logs({0.1, 0.2, 0.4, 0.3});
 
-  const auto mixtral = decide(options("mixtral", 4, 2), logits);
+  const auto mixtral = decide(router_options("mixtral", 4, 2), logits);
   CHECK(ids(mixtral) == std::vector<int64_t>{2, 3});
   CHECK(weight(mixtral, 0, 0) == Approx(4.0 / 7));
   CHECK(weight(mixtral, 0, 1) == Approx(3.0 / 7));
 
-  const auto deepseek = decide(options("deepseek_moe", 4, 2), logits);
+  const auto deepseek = decide(router_options("deepseek_moe", 4, 2), logits);
   CHECK(weight(deepseek, 0, 0) == Approx(0.4));
   CHECK(weight(deepseek, 0, 1) == Approx(0.3));
 }
 
 TEST_CASE("top_k takes softmax, sigmoid and sqrtsoftplus scores, normalised or not") {
   const auto logits = torch::tensor({{0.0, 1.0, -1.0}}, torch::kDouble);
-  auto moe = options("top_k", 3, 2);
+  auto moe = router_options("top_k", 3, 2);
   const double sigmoid0 = 0.5, sigmoid1 = 1 / (1 + std::exp(-1.0));
   const double root0 = std::sqrt(std::log(2.0)), root1 = std::sqrt(std::log1p(std::exp(1.0)));
 
@@ -89,7 +61,8 @@ TEST_CASE("top_k takes softmax, sigmoid and sqrtsoftplus scores, normalised or n
 TEST_CASE("Ties go to the lower expert") {
   for (const auto* type : {"mixtral", "top_k", "deepseek_moe", "deepseek_v3"}) {
     CAPTURE(type);
-    const auto decision = decide(options(type, 64, 4), torch::zeros({2, 64}, torch::kDouble));
+    const auto decision =
+        decide(router_options(type, 64, 4), torch::zeros({2, 64}, torch::kDouble));
     CHECK(ids(decision) == std::vector<int64_t>{0, 1, 2, 3, 0, 1, 2, 3});
   }
 }
@@ -98,7 +71,7 @@ TEST_CASE("A bias moves the selection and never the weights") {
   const auto logits = logs({0.1, 0.2, 0.4, 0.3});
   const auto bias = torch::tensor({0.9, 0.0, 0.0, 0.0});
 
-  const auto decision = decide(options("deepseek_moe", 4, 2), logits, bias);
+  const auto decision = decide(router_options("deepseek_moe", 4, 2), logits, bias);
 
   CHECK(ids(decision) == std::vector<int64_t>{0, 2});
   CHECK(weight(decision, 0, 0) == Approx(0.1));
@@ -106,7 +79,7 @@ TEST_CASE("A bias moves the selection and never the weights") {
 
 TEST_CASE("deepseek_v3 keeps the groups with the highest sum of two") {
   // Groups {0,1}, {2,3}, {4,5}: sums of sigmoids 0.9+0.1, 0.6+0.6, 0.7+0.2.
-  auto moe = options("deepseek_v3", 6, 2);
+  auto moe = router_options("deepseek_v3", 6, 2);
   moe.router.groups = 3;
   moe.router.kept_groups = 1;
   const auto s = torch::tensor({{0.9, 0.1, 0.6, 0.6, 0.7, 0.2}}, torch::kDouble);
@@ -127,7 +100,7 @@ TEST_CASE("deepseek_v3 keeps the groups with the highest sum of two") {
 }
 
 TEST_CASE("top_k with softmax scores keeps the groups with the highest maximum") {
-  auto moe = options("top_k", 6, 2);
+  auto moe = router_options("top_k", 6, 2);
   moe.router.groups = 3;
   moe.router.kept_groups = 1;
   CHECK(ids(decide(moe, logs({0.3, 0.05, 0.2, 0.2, 0.15, 0.1}))) == std::vector<int64_t>{0, 1});
@@ -144,7 +117,7 @@ TEST_CASE("gshard keeps the second expert when twice its weight beats the draw")
   context.first_token = 100;
   context.training = true;
 
-  const auto decision = decide(options("gshard", 3, 2), logits, {}, context);
+  const auto decision = decide(router_options("gshard", 3, 2), logits, {}, context);
 
   int64_t kept = 0;
   for (int64_t t = 0; t < T; ++t) {
@@ -158,14 +131,15 @@ TEST_CASE("gshard keeps the second expert when twice its weight beats the draw")
   CHECK(decision.counts_E[1].item<int64_t>() == kept);
 
   context.training = false;
-  CHECK(decide(options("gshard", 3, 2), logits, {}, context).counts_E[1].item<int64_t>() == T);
+  CHECK(decide(router_options("gshard", 3, 2), logits, {}, context).counts_E[1].item<int64_t>() ==
+        T);
 }
 
 TEST_CASE("Combine weights and probabilities pass gradients to the logits") {
   for (const auto* type : {"gshard", "mixtral", "top_k", "deepseek_moe", "deepseek_v3"}) {
     CAPTURE(type);
     const auto logits = torch::randn({5, 6}, torch::kDouble).requires_grad_(true);
-    const auto decision = decide(options(type, 6, 2), logits);
+    const auto decision = decide(router_options(type, 6, 2), logits);
     (decision.weights_TK.square().sum() + decision.probs_TE.square().sum()).backward();
     CHECK(logits.grad().abs().sum().item<double>() > 0);
   }

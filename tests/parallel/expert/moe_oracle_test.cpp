@@ -1,6 +1,7 @@
 #include <torch/torch.h>
 
 #include <catch2/catch.hpp>
+#include <functional>
 #include <iostream>
 #include <mutex>
 
@@ -46,6 +47,32 @@ MoEOptions with_capacity(MoEOptions moe, const std::string& order, const std::st
   return moe;
 }
 
+// Routers that are no plain top-k of scores.
+void add_own_rules(const std::function<void(const std::string&, MoEOptions)>& add) {
+  auto v2 = moe_options("deepseek_v2", 6, 2);
+  v2.router.groups = 3;
+  v2.router.kept_groups = 2;
+  v2.router.scale = 16;
+  add("deepseek_v2 with groups and scale", v2);
+  auto noisy = moe_options("noisy_top_k", 5, 2);
+  noisy.router.init = 0.5;
+  add("noisy_top_k", noisy);
+  add("noisy_top_k capacity probability", with_capacity(noisy, "probability", "micro_batch"));
+  for (const int64_t k : {1, 3}) {
+    auto gumbel = moe_options("gumbel", 5, k);
+    gumbel.router.temperature = 0.7;
+    add("gumbel top-" + std::to_string(k), gumbel);
+  }
+  auto hierarchical = moe_options("hierarchical", 6, 2);
+  hierarchical.router.branches = {2, 3};
+  hierarchical.router.kept = {1, 2};
+  add("hierarchical, one group", hierarchical);
+  hierarchical.router.kept = {2, 1};
+  add("hierarchical, two groups", hierarchical);
+  add("soft", moe_options("soft", 4, 4));
+  add("relu", moe_options("relu", 5, 2));
+}
+
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
   auto add = [&](const std::string& name, MoEOptions moe) { cases.push_back({name, moe}); };
@@ -89,6 +116,7 @@ std::vector<Case> all_cases() {
             with_capacity(moe_options(router, 4, k), order, scope,
                           std::string(router) == "mixtral"));
       }
+  add_own_rules(add);
   add("evaluation: eval_factor, no random numbers",
       with_capacity(moe_options("gshard", 4, 2), "position", "micro_batch"));
   cases.back().training = false;
@@ -105,10 +133,11 @@ struct Outcome {
 };
 
 bool is_beside(const std::string& parameter) {
-  return parameter.rfind("router", 0) != 0 && parameter.rfind("experts.", 0) != 0;
+  return parameter != "router" && parameter.rfind("experts.", 0) != 0;
 }
 
 torch::Tensor grad_or_zeros(const torch::Tensor& t) {
+  if (!t.defined()) return torch::zeros({0}, torch::kDouble);
   return t.grad().defined() ? t.grad().clone() : torch::zeros_like(t);
 }
 
@@ -143,6 +172,12 @@ torch::Tensor random_like(std::vector<int64_t> shape, int64_t seed) {
   return at::randn(shape, generator, torch::kDouble);
 }
 
+// As many columns on every rank: one per expert.
+torch::Tensor widened(const Case& c, const torch::Tensor& columns_TK, int64_t empty) {
+  return torch::constant_pad_nd(columns_TK, {0, c.moe.num_experts - columns_TK.size(1)}, empty)
+      .contiguous();
+}
+
 Outcome run_layer(const Case& c, int ranks) {
   const int64_t T = c.sequences * kLength;
   const auto x = random_like({T, kHidden}, 1), g = random_like({T, kHidden}, 2);
@@ -168,8 +203,8 @@ Outcome run_layer(const Case& c, int ranks) {
     const auto y = gather_rows(world, output.y_TD.detach().contiguous());
     const auto grad = gather_rows(
         world, mine.grad().defined() ? mine.grad().contiguous() : torch::zeros_like(mine));
-    const auto ids = gather_rows(world, output.decision.expert_ids_TK.contiguous());
-    const auto kept = gather_rows(world, output.decision.kept_TK.to(torch::kLong).contiguous());
+    const auto ids = gather_rows(world, widened(c, output.decision.expert_ids_TK, -1));
+    const auto kept = gather_rows(world, widened(c, output.decision.kept_TK.to(torch::kLong), 0));
     std::lock_guard lock(mutex);
     const auto& local = layer->local_experts();
     for (size_t slot = 0; slot < local.size(); ++slot) {
@@ -241,7 +276,7 @@ TEST_CASE("oracle: the MoE layer equals the loop over tokens on 1, 2, 4 and 5 ra
       const Outcome actual = run_layer(c, ranks);
       for (size_t t = 0; t < expected.result.choices.size(); ++t) {
         const auto& choices = expected.result.choices[t];
-        for (int64_t k = 0; k < c.moe.top_k; ++k) {
+        for (int64_t k = 0; k < c.moe.num_experts; ++k) {
           const bool chosen = k < static_cast<int64_t>(choices.size());
           CHECK(actual.ids_TK[t][k].item<int64_t>() == (chosen ? choices[k].expert : -1));
           CHECK(actual.kept_TK[t][k].item<int64_t>() == (chosen && choices[k].kept ? 1 : 0));

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "core/moe/routers/router.h"
+
+// Small words for tests that decide a few tokens by hand.
+namespace switchyard::test {
+
+inline MoEOptions router_options(const std::string& type, int64_t experts, int64_t k) {
+  MoEOptions moe;
+  moe.num_experts = experts;
+  moe.top_k = k;
+  moe.router.type = type;
+  return moe;
+}
+
+inline const std::vector<std::string>& router_types() {
+  static const std::vector<std::string> types = {
+      "switch",      "gshard",        "noisy_top_k", "mixtral", "top_k", "deepseek_moe",
+      "deepseek_v2", "deepseek_v3",   "relu",        "gumbel",  "soft",  "hierarchical",
+      "hash",        "expert_choice", "base",        "sinkhorn"};
+  return types;
+}
+
+/// Valid options of any router: K is what it takes nearest to `k`, hierarchical has two groups of
+/// which it keeps both for an even K (`experts` even), deepseek_v2 and _v3 keep one group of two
+/// where K fits in.
+inline MoEOptions valid_options(const std::string& type, int64_t experts, int64_t k) {
+  MoEOptions moe = router_options(type, experts, k);
+  if (type == "switch" || type == "base") moe.top_k = 1;
+  if (type == "gshard") moe.top_k = 2;
+  if (type == "hierarchical") {
+    moe.top_k = k % 2 == 0 ? k : std::max<int64_t>(2, std::min(k, experts / 2));
+    moe.router.branches = {2, experts / 2};
+    moe.router.kept = {k % 2 == 0 ? 2 : 1, k % 2 == 0 ? k / 2 : moe.top_k};
+  }
+  if ((type == "deepseek_v2" || type == "deepseek_v3") && experts % 2 == 0 && k <= experts / 2)
+    moe.router.groups = 2;
+  if (moe.top_k == 1 && (type == "mixtral" || type == "noisy_top_k" || type == "deepseek_v3"))
+    moe.top_k = 2;
+  return moe;
+}
+
+inline bool learned(const MoEOptions& moe) {
+  return moe.router.type != "hash";
+}
+
+/// One token's logits whose softmax is `probabilities`.
+inline torch::Tensor logs(const std::vector<double>& probabilities) {
+  return torch::log(torch::tensor(probabilities, torch::kDouble)).reshape({1, -1});
+}
+
+/// All expert ids, row by row.
+inline std::vector<int64_t> ids(const RoutingDecision& decision) {
+  const auto flat = decision.expert_ids_TK.reshape({-1}).contiguous();
+  return {flat.data_ptr<int64_t>(), flat.data_ptr<int64_t>() + flat.numel()};
+}
+
+inline double weight(const RoutingDecision& decision, int64_t token, int64_t column) {
+  return decision.weights_TK[token][column].item<double>();
+}
+
+inline RoutingDecision decide(const MoEOptions& moe, const torch::Tensor& logits,
+                              const torch::Tensor& bias = {}, const RoutingContext& context = {}) {
+  return make_router(moe)->decide({logits, {}, {}}, bias, context);
+}
+
+inline RoutingContext training_context() {
+  RoutingContext context;
+  context.seed = 5;
+  context.step = 3;
+  context.layer = 1;
+  context.training = true;
+  return context;
+}
+
+}  // namespace switchyard::test
