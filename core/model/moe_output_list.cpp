@@ -6,8 +6,9 @@ namespace switchyard {
 namespace {
 
 constexpr at::Tensor RoutingDecision::*kDecisionFields[] = {
-    &RoutingDecision::expert_ids_TK, &RoutingDecision::kept_TK, &RoutingDecision::counts_E,
-    &RoutingDecision::logits_TE, &RoutingDecision::probs_TE};
+    &RoutingDecision::expert_ids_TK, &RoutingDecision::kept_TK,  &RoutingDecision::counts_E,
+    &RoutingDecision::logits_TE,     &RoutingDecision::probs_TE, &RoutingDecision::moved};
+constexpr at::Tensor ExpertWork::*kWorkFields[] = {&ExpertWork::received, &ExpertWork::computed_E};
 
 // A recomputed block returns defined tensors only: an empty vector stands for none. No field is a
 // vector of no elements otherwise, since there is at least one expert.
@@ -24,6 +25,7 @@ at::Tensor unpacked(const at::Tensor& tensor) {
 void append_to_list(const MoEOutput& output, std::vector<at::Tensor>& list) {
   for (const at::Tensor& term : output.terms) list.push_back(packed(term));
   for (const auto field : kDecisionFields) list.push_back(packed(output.decision.*field).detach());
+  for (const auto field : kWorkFields) list.push_back(packed(output.work.*field));
 }
 
 MoEOutput from_list(const std::vector<at::Tensor>& list, size_t first, size_t num_terms) {
@@ -31,6 +33,7 @@ MoEOutput from_list(const std::vector<at::Tensor>& list, size_t first, size_t nu
   size_t next = first;
   for (size_t term = 0; term < num_terms; ++term) output.terms.push_back(unpacked(list[next++]));
   for (const auto field : kDecisionFields) output.decision.*field = unpacked(list[next++]);
+  for (const auto field : kWorkFields) output.work.*field = unpacked(list[next++]);
   return output;
 }
 

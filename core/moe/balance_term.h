@@ -46,6 +46,7 @@ using BalanceTerms = std::vector<std::shared_ptr<const BalanceTerm>>;
 struct MoEOutput {
   at::Tensor y_TD;
   RoutingDecision decision;
+  ExpertWork work;
   std::vector<at::Tensor> terms;  ///< sequence_sums of each balance term
 };
 

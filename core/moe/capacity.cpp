@@ -166,7 +166,7 @@ void apply_capacity(const CapacityOptions& options, const MoEOptions& moe,
                     const RoutingContext& context, RoutingDecision& decision) {
   decision.kept_TK = decision.expert_ids_TK.ge(0);
   const std::optional<double> factor = options.factor_in(context.training);
-  if (!factor) return;
+  if (!factor || context.selection == RoutingContext::Selection::kTokenChoice) return;
   const Decision cpu{decision.expert_ids_TK.cpu(),
                      decision.weights_TK.detach().to(at::kCPU, at::kDouble)};
   at::Tensor slots_TK = at::full(cpu.ids_TK.sizes(), -1, at::kLong);

@@ -1,5 +1,7 @@
 #include "core/moe/expert_bank.h"
 
+#include <limits>
+
 #include "core/base/error.h"
 #include "core/kernels/expert_ffn.h"
 #include "core/nn/init.h"
@@ -17,6 +19,49 @@ at::Tensor ExpertBankImpl::forward(const Dispatched& dispatched) {
   const ExpertRows rows{dispatched.row_token_R, dispatched.row_weight_R, dispatched.offsets_e};
   const ExpertWeights weights{gate_up_eGD, down_eDF, /*accumulate_into_grad=*/true};
   return expert_ffn(dispatched.x_UD, rows, weights);
+}
+
+ExpertWork ExpertBankImpl::work(const Dispatched& dispatched, int64_t num_experts,
+                                bool measure_outputs) const {
+  const torch::NoGradGuard no_grad;
+  ExpertWork work;
+  const at::Tensor& x_UD = dispatched.x_UD;
+  const auto integers = at::TensorOptions().dtype(at::kLong).device(x_UD.device());
+  at::Tensor served_U = at::zeros({x_UD.size(0)}, integers);
+  work.received = served_U.index_fill_(0, dispatched.row_token_R, 1).sum();
+
+  std::vector<int64_t> computed(static_cast<size_t>(num_experts), 0);
+  for (size_t slot = 0; slot < experts_.size(); ++slot)
+    computed[static_cast<size_t>(experts_[slot])] =
+        dispatched.offsets_e[slot + 1] - dispatched.offsets_e[slot];
+  work.computed_E = at::tensor(computed, at::kLong).to(x_UD.device(), /*non_blocking=*/true);
+  if (!measure_outputs) return work;
+
+  // Each row as a token of its own with weight 1: the experts' outputs before they are mixed.
+  const int64_t R = dispatched.row_token_R.size(0);
+  const ExpertRows rows{at::arange(R, integers), at::ones_like(dispatched.row_weight_R),
+                        dispatched.offsets_e};
+  const at::Tensor y_RD =
+      expert_ffn(x_UD.index_select(0, dispatched.row_token_R), rows, {gate_up_eGD, down_eDF});
+  const at::Tensor mean_square_R = y_RD.to(at::kDouble).square().mean(1);
+  work.mean_square_sum_E = at::zeros({num_experts}, mean_square_R.options());
+  for (size_t slot = 0; slot < experts_.size(); ++slot) {
+    const int64_t first = dispatched.offsets_e[slot];
+    work.mean_square_sum_E[experts_[slot]] =
+        mean_square_R.narrow(0, first, dispatched.offsets_e[slot + 1] - first).sum();
+  }
+  return work;
+}
+
+at::Tensor ExpertBankImpl::weight_norms_E(int64_t num_experts) const {
+  const torch::NoGradGuard no_grad;
+  const at::Tensor squares_e = gate_up_eGD.to(at::kDouble).square().sum({1, 2}) +
+                               down_eDF.to(at::kDouble).square().sum({1, 2});
+  at::Tensor norms_E =
+      at::full({num_experts}, -std::numeric_limits<double>::infinity(), squares_e.options());
+  for (size_t slot = 0; slot < experts_.size(); ++slot)
+    norms_E[experts_[slot]] = squares_e[static_cast<int64_t>(slot)].sqrt();
+  return norms_E;
 }
 
 void ExpertBankImpl::initialize(uint64_t seed, const std::string& prefix, double std) {

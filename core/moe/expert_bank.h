@@ -21,6 +21,12 @@ class ExpertBankImpl : public torch::nn::Module {
   /// y_UD: for each token the weighted sum over its experts here. Local.
   at::Tensor forward(const Dispatched& dispatched);
 
+  /// What forward(dispatched) amounts to, for the metrics: counts, and with `measure_outputs` the
+  /// squares of each expert's outputs, which costs another pass. No gradient. Local.
+  ExpertWork work(const Dispatched& dispatched, int64_t num_experts, bool measure_outputs) const;
+  /// fp64 [num_experts]: norm of all weights of each expert here, −inf for the others.
+  at::Tensor weight_norms_E(int64_t num_experts) const;
+
   /// Fills the weights as functions of (seed, name, element), where the name carries the global
   /// expert number: the same values wherever an expert lives.
   void initialize(uint64_t seed, const std::string& prefix, double std);

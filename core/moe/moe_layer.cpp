@@ -74,7 +74,9 @@ MoEOutput MoELayerImpl::forward(const at::Tensor& x_TD, const RoutingContext& co
 
   auto handle = dispatcher_->dispatch(x_TD, decision);
   const at::Tensor shared_TD = shared ? shared->forward(x_TD) : at::Tensor();
-  const at::Tensor y_UD = experts->forward(handle->received());
+  const Dispatched dispatched = handle->received();
+  const at::Tensor y_UD = experts->forward(dispatched);
+  output.work = experts->work(dispatched, options_.moe.num_experts, context.measure_outputs);
   output.y_TD = handle->combine(y_UD);
   if (shared) output.y_TD = output.y_TD + shared_TD;
 

@@ -29,6 +29,7 @@ struct RoutingContext {
   /// kTokenChoice: each token takes its own top-k, dropless, so that no later token matters.
   /// kWholeBatch: routers that assign a whole batch do so, without noise.
   enum class Selection { kDefault, kTokenChoice, kWholeBatch } selection = Selection::kDefault;
+  bool measure_outputs = false;  ///< fill ExpertWork::mean_square_sum_E: one more expert pass
 
   int64_t num_sequences(int64_t num_tokens) const {
     return sequence_length > 0 ? num_tokens / sequence_length : (num_tokens > 0 ? 1 : 0);
@@ -50,6 +51,18 @@ struct RoutingDecision {
   at::Tensor ranking_TE;
   at::Tensor load_TE;   ///< noisy_top_k in training: P(expert is selected), differentiable
   at::Tensor counts_E;  ///< int64, assignments selected by this rank's tokens, before drops
+  /// int64 scalar: Σ_t (K − |topK(s) ∩ topK(s + b)|), the choices that a bias moved. Undefined
+  /// without a bias.
+  at::Tensor moved;
+};
+
+/// What the experts of this rank did, for the metrics.
+struct ExpertWork {
+  at::Tensor received;    ///< int64 scalar: tokens, of any rank, that some expert here served
+  at::Tensor computed_E;  ///< int64: rows computed here for each expert
+  /// fp64: Σ over those rows of the mean square of the expert's output, before the combine weight;
+  /// undefined unless asked for.
+  at::Tensor mean_square_sum_E;
 };
 
 /// The tokens that this rank's experts serve, after the exchange.

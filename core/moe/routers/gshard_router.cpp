@@ -3,6 +3,7 @@
 #include "core/base/counter_rng.h"
 #include "core/kernels/counter_uniform.h"
 #include "core/kernels/select.h"
+#include "core/moe/routers/intervention.h"
 #include "core/moe/routers/random.h"
 
 namespace switchyard {
@@ -22,6 +23,9 @@ class GShardRouter final : public Router {
     if (bias_E.defined()) keys_TE = keys_TE + bias_E.to(keys_TE.dtype());
     decision.ranking_TE = keys_TE;
     decision.expert_ids_TK = select_top_k(keys_TE, 2);
+    if (bias_E.defined())
+      decision.moved =
+          count_moved(decision.expert_ids_TK, select_top_k(decision.scores_TE.detach(), 2));
     const at::Tensor gates_TK = decision.scores_TE.gather(1, decision.expert_ids_TK);
     decision.weights_TK = gates_TK / gates_TK.sum(-1, true);
     if (context.training) drop_unlikely_second(decision, context);

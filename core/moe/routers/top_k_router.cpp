@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "core/kernels/select.h"
+#include "core/moe/routers/intervention.h"
 
 namespace switchyard {
 namespace {
@@ -25,6 +26,8 @@ class TopKRouter final : public Router {
     if (bias_E.defined()) keys_TE = keys_TE + bias_E.to(keys_TE.dtype());
     if (rule_.kept_groups < rule_.num_groups) keys_TE = limit_to_groups(keys_TE, rule_);
     decision.expert_ids_TK = select_top_k(keys_TE, rule_.top_k);
+    if (bias_E.defined())
+      decision.moved = count_moved(decision.expert_ids_TK, unbiased_choice(decision.scores_TE));
     decision.ranking_TE = keys_TE;
     decision.weights_TK = weights_of(decision, decision.expert_ids_TK);
     decision.counts_E = count_experts(decision.expert_ids_TK, rule_.num_experts);
@@ -46,6 +49,12 @@ class TopKRouter final : public Router {
   }
 
  private:
+  at::Tensor unbiased_choice(const at::Tensor& scores_TE) const {
+    const at::Tensor keys_TE = scores_TE.detach();
+    const bool limited = rule_.kept_groups < rule_.num_groups;
+    return select_top_k(limited ? limit_to_groups(keys_TE, rule_) : keys_TE, rule_.top_k);
+  }
+
   at::Tensor scores(const at::Tensor& logits_TE) const {
     switch (rule_.score) {
       case TopKRule::Score::kSigmoid:

@@ -15,6 +15,9 @@ MoEOutput output_of(const at::Tensor& x, bool with_scores) {
   output.decision.expert_ids_TK = at::tensor({2, 0, 1, -1}, at::kLong).view({2, 2});
   output.decision.kept_TK = output.decision.expert_ids_TK.ge(0);
   output.decision.counts_E = at::tensor({1, 1, 1}, at::kLong);
+  output.work.received = at::full({}, 2, at::kLong);
+  output.work.computed_E = at::tensor({1, 0, 1}, at::kLong);
+  if (with_scores) output.decision.moved = at::full({}, 1, at::kLong);
   if (with_scores) output.decision.logits_TE = x * at::ones({2, 3});
   if (with_scores) output.decision.probs_TE = at::softmax(output.decision.logits_TE, 1);
   return output;
@@ -38,6 +41,9 @@ TEST_CASE("a list brings an output back, undefined tensors included") {
   CHECK(out.decision.expert_ids_TK.equal(in.decision.expert_ids_TK));
   CHECK(out.decision.kept_TK.equal(in.decision.kept_TK));
   CHECK(out.decision.counts_E.equal(in.decision.counts_E));
+  CHECK(out.work.received.item<int64_t>() == 2);
+  CHECK(out.work.computed_E.equal(in.work.computed_E));
+  CHECK(out.decision.moved.defined() == with_scores);
   CHECK(out.decision.logits_TE.defined() == with_scores);
   CHECK(out.decision.probs_TE.defined() == with_scores);
   if (with_scores) CHECK_FALSE(out.decision.probs_TE.requires_grad());
