@@ -81,6 +81,10 @@ std::string eval_table(const EvalReport& report) {
                                  report.sequences, report.tokens);
   text += fmt::format("{:<24} {:.4f}\n{:<24} {:.3f}\n", "nll (nats/token)", report.nll,
                       "perplexity", std::exp(report.nll));
+  if (report.nll_token_choice)
+    text += fmt::format("{:<24} {:.4f}\n", "nll, token choice", *report.nll_token_choice);
+  if (report.nll_whole_batch)
+    text += fmt::format("{:<24} {:.4f}\n", "nll, whole batch", *report.nll_whole_batch);
   if (report.bits_per_byte)
     text += fmt::format("{:<24} {:.4f}\n", "bits/byte", *report.bits_per_byte);
   if (report.excess_loss)
@@ -90,7 +94,7 @@ std::string eval_table(const EvalReport& report) {
     text += fmt::format("  {:<22} {:.4f}\n", domain, nll);
   if (!report.moe.empty()) text += "\nrouting, one column per MoE layer\n";
   for (const auto& [name, values] : report.moe) {
-    text += fmt::format("  {:<22}", name);
+    text += fmt::format("  {:<30}", name);
     for (const double value : values) text += fmt::format(" {:>9.4g}", value);
     text += "\n";
   }
@@ -98,7 +102,7 @@ std::string eval_table(const EvalReport& report) {
 }
 
 std::string eval_json(const EvalReport& report) {
-  return json_line(report);
+  return json_line_with_tables(report);
 }
 
 }  // namespace switchyard

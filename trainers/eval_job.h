@@ -22,7 +22,8 @@ struct EvalJob {
 /// Collective; the report is the same on every rank.
 EvalReport run_eval(const EvalJob& job, Communicator& world);
 
-/// A table for people, and one JSON object with the names of metrics.jsonl.
+/// A table for people, and one JSON object with the names of metrics.jsonl and the co-activation of
+/// each pair of experts.
 std::string eval_table(const EvalReport& report);
 std::string eval_json(const EvalReport& report);
 

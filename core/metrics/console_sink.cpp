@@ -71,6 +71,8 @@ std::string console_line(const StepReport& r) {
 std::string console_line(const EvalReport& r) {
   std::string text = fmt::format("eval {}/{} | nll {:.4f} ppl {:.2f}", r.step, r.total_steps, r.nll,
                                  std::exp(r.nll));
+  if (r.nll_token_choice) text += fmt::format(" (token choice {:.4f})", *r.nll_token_choice);
+  if (r.nll_whole_batch) text += fmt::format(" (whole batch {:.4f})", *r.nll_whole_batch);
   if (r.bits_per_byte) text += fmt::format(" bits/byte {:.3f}", *r.bits_per_byte);
   if (r.excess_loss) text += fmt::format(" | excess {:.4f}", *r.excess_loss);
   if (const auto vio = layer_mean(r.moe, "max_vio_global")) {

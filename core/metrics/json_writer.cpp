@@ -15,6 +15,21 @@ std::string json_number(double value) {
   return {text, result.ptr};
 }
 
+namespace {
+
+/// Items between brackets, each as `write` gives it.
+template <class Values, class Write>
+std::string json_list(const Values& values, const Write& write) {
+  std::string text;
+  for (const auto& value : values) {
+    if (!text.empty()) text += ',';
+    text += write(value);
+  }
+  return fmt::format("[{}]", text);
+}
+
+}  // namespace
+
 std::string json_text(const std::string& value) {
   std::string text = "\"";
   for (const char c : value) {
@@ -61,22 +76,21 @@ JsonObject& JsonObject::add(const std::string& key, const std::optional<double>&
 }
 
 JsonObject& JsonObject::add(const std::string& key, const std::vector<double>& values) {
-  std::string text;
-  for (const double value : values) {
-    if (!text.empty()) text += ',';
-    text += json_number(value);
-  }
-  return add_raw(key, fmt::format("[{}]", text));
+  return add_raw(key, json_list(values, json_number));
 }
 
 JsonObject& JsonObject::add(const std::string& key,
                             const std::vector<std::vector<int64_t>>& values) {
-  std::string text;
-  for (const auto& row : values) {
-    if (!text.empty()) text += ',';
-    text += fmt::format("[{}]", fmt::join(row, ","));
-  }
-  return add_raw(key, fmt::format("[{}]", text));
+  return add_raw(key, json_list(values, [](const auto& row) {
+                   return fmt::format("[{}]", fmt::join(row, ","));
+                 }));
+}
+
+JsonObject& JsonObject::add(const std::string& key,
+                            const std::vector<std::vector<std::vector<double>>>& values) {
+  const auto row = [](const auto& numbers) { return json_list(numbers, json_number); };
+  const auto table = [&](const auto& rows) { return json_list(rows, row); };
+  return add_raw(key, json_list(values, table));
 }
 
 JsonObject& JsonObject::add(const std::string& key, const JsonObject& value) {

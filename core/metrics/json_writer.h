@@ -23,6 +23,8 @@ class JsonObject {
   JsonObject& add(const std::string& key, const std::optional<double>& value);  ///< unset = null
   JsonObject& add(const std::string& key, const std::vector<double>& values);
   JsonObject& add(const std::string& key, const std::vector<std::vector<int64_t>>& values);
+  JsonObject& add(const std::string& key,
+                  const std::vector<std::vector<std::vector<double>>>& values);
   JsonObject& add(const std::string& key, const JsonObject& value);
   JsonObject& add_flag(const std::string& key, bool value);
 

@@ -15,6 +15,7 @@ JsonObject moe_object(const Report& report) {
   JsonObject moe;
   for (const auto& [name, values] : report.moe) moe.add(name, values);
   if (!report.load.empty()) moe.add("load", report.load);
+  if (!report.received.empty()) moe.add("received", report.received);
   return moe;
 }
 
@@ -40,18 +41,34 @@ std::string json_line(const StepReport& r) {
   return object.text() + "\n";
 }
 
-std::string json_line(const EvalReport& r) {
+namespace {
+
+JsonObject object_of(const EvalReport& r) {
   JsonObject by_domain;
   for (const auto& [name, nll] : r.nll_by_domain) by_domain.add(name, nll);
   JsonObject object;
   object.add("event", "eval").add("step", r.step).add("sequences", r.sequences);
   object.add("tokens", r.tokens).add("val_nll", r.nll).add("val_nll_by_domain", by_domain);
+  if (r.nll_token_choice) object.add("val_nll_token_choice", r.nll_token_choice);
+  if (r.nll_whole_batch) object.add("val_nll_whole_batch", r.nll_whole_batch);
   if (r.excess_loss) object.add("excess_loss", r.excess_loss);
   if (r.bits_per_byte) object.add("bits_per_byte", r.bits_per_byte);
   for (const char* name : {"max_vio_global", "domain_mi"}) {
     if (const auto mean = layer_mean(r.moe, name)) object.add(name, mean);
   }
   object.add("moe", moe_object(r));
+  return object;
+}
+
+}  // namespace
+
+std::string json_line(const EvalReport& report) {
+  return object_of(report).text() + "\n";
+}
+
+std::string json_line_with_tables(const EvalReport& report) {
+  JsonObject object = object_of(report);
+  if (!report.co_activation.empty()) object.add("co_activation", report.co_activation);
   return object.text() + "\n";
 }
 

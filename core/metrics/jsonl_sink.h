@@ -10,9 +10,9 @@ namespace switchyard {
 
 /// metrics.jsonl: one object a line, numbers that read back to the same bits, NaN as null.
 /// Training lines: step tokens wall_s loss nll aux_loss lr grad_norm tokens_per_s step_ms,
-/// `skipped` where the update was, and moe: metric → list over MoE layers, with `load`. Evaluation
-/// lines begin with "event":"eval"; max_vio_global and domain_mi stand there as means over MoE
-/// layers too.
+/// `skipped` where the update was, and moe: metric → list over MoE layers, with `load` and
+/// `received`. Evaluation lines begin with "event":"eval"; max_vio_global and domain_mi stand there
+/// as means over MoE layers too.
 class JsonlSink : public MetricSink {
  public:
   /// Appends to `path`.
@@ -31,5 +31,7 @@ class JsonlSink : public MetricSink {
 
 std::string json_line(const StepReport& report);
 std::string json_line(const EvalReport& report);
+/// The same with the tables that are too large for a log: co_activation.
+std::string json_line_with_tables(const EvalReport& report);
 
 }  // namespace switchyard

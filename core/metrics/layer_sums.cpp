@@ -12,42 +12,31 @@
 
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "core/base/error.h"
+#include "core/metrics/flat_parts.h"
 
 namespace switchyard {
 namespace {
 
-constexpr int64_t kIntegerScalars = 4;  // kept, tokens, tokens without expert, device pairs
-constexpr int64_t kRealScalars = 2;     // entropy, z
+// In order: kept, tokens, tokens without expert, device pairs, repeats, neighbours, moved, biased
+// tokens.
+constexpr int64_t kIntegerScalars = 8;
+constexpr int64_t kRealScalars = 2;  // entropy, z
 constexpr double kLowest = -std::numeric_limits<double>::infinity();
 
-std::vector<int64_t> numbers(const at::Tensor& row) {
-  const auto* from = row.const_data_ptr<int64_t>();
-  return {from, from + row.numel()};
-}
-
-std::vector<std::vector<int64_t>> rows(const at::Tensor& table) {
-  std::vector<std::vector<int64_t>> result;
-  for (int64_t i = 0; i < table.size(0); ++i) result.push_back(numbers(table[i]));
-  return result;
-}
-
-/// Takes tensors off the front of a flat one.
-class Cutter {
- public:
-  explicit Cutter(const at::Tensor& flat) : flat_(flat) {}
-  at::Tensor take(at::IntArrayRef shape) {
-    const int64_t size = c10::multiply_integers(shape);
-    const int64_t from = next_;
-    next_ += size;
-    return flat_.narrow(0, from, size).view(shape);
+/// Neighbours in a sequence that both have a first expert: those with the same one, and all.
+std::pair<at::Tensor, at::Tensor> repetition(const RoutingDecision& decision, int64_t length) {
+  if (length < 2) {
+    const auto none = at::zeros({}, decision.expert_ids_TK.options());
+    return {none, none};
   }
-
- private:
-  const at::Tensor& flat_;
-  int64_t next_ = 0;
-};
+  const auto first_SL = decision.expert_ids_TK.select(1, 0).reshape({-1, length});
+  const auto before = first_SL.narrow(1, 0, length - 1), after = first_SL.narrow(1, 1, length - 1);
+  const auto chosen = before.ge(0).logical_and_(after.ge(0));
+  return {before.eq(after).logical_and_(chosen).sum(), chosen.sum()};
+}
 
 }  // namespace
 
@@ -65,8 +54,8 @@ RoutingSums::RoutingSums(const Shape& shape, at::Device device) : shape_(shape) 
   const auto reals = integers.dtype(at::kDouble);
   const auto layers = static_cast<int64_t>(shape.experts.size());
   const auto experts = std::accumulate(shape.experts.begin(), shape.experts.end(), int64_t{0});
-  const int64_t rows = shape.micro_batches + shape.domains;
-  integers_ = at::zeros({rows * experts + layers * kIntegerScalars}, integers);
+  const int64_t rows = shape.micro_batches + shape.domains + 1;
+  integers_ = at::zeros({rows * experts + layers * (shape.num_ranks + kIntegerScalars)}, integers);
   reals_ = at::zeros({experts + layers * kRealScalars}, reals);
   maxima_ = at::full({layers}, kLowest, reals);
   views_ = cut(integers_, reals_, maxima_);
@@ -75,12 +64,14 @@ RoutingSums::RoutingSums(const Shape& shape, at::Device device) : shape_(shape) 
 std::vector<RoutingSums::Views> RoutingSums::cut(const at::Tensor& integers,
                                                  const at::Tensor& reals,
                                                  const at::Tensor& maxima) const {
-  Cutter from_integers(integers), from_reals(reals), from_maxima(maxima);
+  FlatParts from_integers(integers), from_reals(reals), from_maxima(maxima);
   std::vector<Views> all;
   for (const int64_t experts : shape_.experts) {
     Views& views = all.emplace_back();
     views.counts_ME = from_integers.take({shape_.micro_batches, experts});
     views.domain_counts_DE = from_integers.take({shape_.domains, experts});
+    views.computed_E = from_integers.take({experts});
+    views.received_N = from_integers.take({shape_.num_ranks});
     views.integer_scalars = from_integers.take({kIntegerScalars});
     views.prob_sum_E = from_reals.take({experts});
     views.real_scalars = from_reals.take({kRealScalars});
@@ -112,25 +103,35 @@ at::Tensor RoutingSums::device_pairs(int64_t layer, const RoutingDecision& decis
   return uses.gt(0).sum();
 }
 
+void RoutingSums::accumulate(int64_t layer, const ExpertWork& work) {
+  const at::NoGradGuard no_grad;
+  if (work.computed_E.defined()) views_[layer].computed_E.add_(work.computed_E);
+  if (work.received.defined()) views_[layer].received_N[shape_.rank].add_(work.received);
+}
+
 void RoutingSums::accumulate(int64_t layer, int64_t micro, const RoutingDecision& decision,
-                             const at::Tensor& domain_T) {
-  const int64_t tokens = decision.expert_ids_TK.size(0);
-  if (tokens == 0) return;
+                             const TokenFacts& tokens) {
+  const int64_t num_tokens = decision.expert_ids_TK.size(0);
+  if (num_tokens == 0) return;
   const at::NoGradGuard no_grad;
   Views& views = views_[layer];
   views.counts_ME[micro].add_(decision.counts_E);
 
-  if (domain_T.defined()) {
-    const auto index_TK =
-        decision.expert_ids_TK.clamp_min(0).add(domain_T.mul(shape_.experts[layer]).unsqueeze(1));
+  if (tokens.domain_T.defined()) {
+    const auto index_TK = decision.expert_ids_TK.clamp_min(0).add(
+        tokens.domain_T.mul(shape_.experts[layer]).unsqueeze(1));
     const auto selected_TK = decision.expert_ids_TK.ge(0).to(at::kLong);
     views.domain_counts_DE.view(-1).scatter_add_(0, index_TK.flatten(), selected_TK.flatten());
   }
 
   const auto served_T = at::any(decision.kept_TK, 1);
-  const auto all = at::full({}, tokens, integers_.options());
-  views.integer_scalars.add_(at::stack({decision.kept_TK.sum(), all, all.sub(served_T.sum()),
-                                        device_pairs(layer, decision, served_T)}));
+  const auto number = [&](int64_t value) { return at::full({}, value, integers_.options()); };
+  const auto [repeats, neighbours] = repetition(decision, tokens.sequence_length);
+  const bool biased = decision.moved.defined();
+  views.integer_scalars.add_(
+      at::stack({decision.kept_TK.sum(), number(num_tokens), served_T.logical_not().sum(),
+                 device_pairs(layer, decision, served_T), repeats, neighbours,
+                 biased ? decision.moved : number(0), number(biased ? num_tokens : 0)}));
 
   if (decision.probs_TE.defined()) {
     views.prob_sum_E.add_(at::sum(decision.probs_TE, {0}, false, at::kDouble));
@@ -147,15 +148,20 @@ std::vector<LayerSums> RoutingSums::layers() const {
   std::vector<LayerSums> all;
   for (const Views& views : cut(integers_.cpu(), reals_.cpu(), maxima_.cpu())) {
     LayerSums& sums = all.emplace_back();
-    sums.counts_ME = rows(views.counts_ME);
-    sums.domain_counts_DE = rows(views.domain_counts_DE);
+    sums.counts_ME = rows_of<int64_t>(views.counts_ME);
+    sums.domain_counts_DE = rows_of<int64_t>(views.domain_counts_DE);
     const auto* scalars = views.integer_scalars.const_data_ptr<int64_t>();
     sums.kept = scalars[0];
     sums.tokens = scalars[1];
     sums.tokens_without_expert = scalars[2];
     sums.device_pairs = scalars[3];
-    const auto* probs = views.prob_sum_E.const_data_ptr<double>();
-    sums.prob_sum_E.assign(probs, probs + views.prob_sum_E.numel());
+    sums.repeats = scalars[4];
+    sums.neighbours = scalars[5];
+    sums.moved = scalars[6];
+    sums.biased_tokens = scalars[7];
+    sums.computed_E = values_of<int64_t>(views.computed_E);
+    sums.received_N = values_of<int64_t>(views.received_N);
+    sums.prob_sum_E = values_of<double>(views.prob_sum_E);
     const auto* reals = views.real_scalars.const_data_ptr<double>();
     sums.entropy_sum = reals[0];
     sums.z_sum = reals[1];

@@ -23,6 +23,8 @@ struct StepReport {
   std::map<std::string, std::vector<double>> moe;
   /// Counts per expert, one list per MoE layer: assignments selected, before drops.
   std::vector<std::vector<int64_t>> load;
+  /// Tokens that the experts of each rank served, one list per MoE layer.
+  std::vector<std::vector<int64_t>> received;
 };
 
 /// Numbers of one evaluation, the same on every rank.
@@ -30,12 +32,18 @@ struct EvalReport {
   int64_t step = 0, total_steps = 0;
   int64_t sequences = 0, tokens = 0;  ///< tokens: scored positions
   double nll = 0;                     ///< nats per scored token
+  /// Where a token's experts depend on later tokens: the same with each token choosing alone and
+  /// without a capacity. Where training assigns whole batches and evaluation does not: the same
+  /// with whole batches assigned.
+  std::optional<double> nll_token_choice, nll_whole_batch;
   std::vector<std::pair<std::string, double>> nll_by_domain;
   std::optional<double> excess_loss;  ///< nll minus the true model's on the same tokens (synthetic)
   std::optional<double> bits_per_byte;
   std::map<std::string, std::vector<double>>
       moe;  ///< over the whole set; max_vio_global, domain_mi, ...
-  std::vector<std::vector<int64_t>> load;
+  std::vector<std::vector<int64_t>> load, received;
+  /// N_ij/N_i of each MoE layer: share of the tokens of expert i that go to expert j as well.
+  std::vector<std::vector<std::vector<double>>> co_activation;
 };
 
 /// The end of a run: what summary.json holds.

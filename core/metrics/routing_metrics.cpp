@@ -24,13 +24,19 @@ double mean(const std::vector<int64_t>& counts) {
   return static_cast<double>(total(counts)) / static_cast<double>(counts.size());
 }
 
+/// NaN for 0/0.
+double ratio(int64_t part, int64_t whole) {
+  return static_cast<double>(part) / static_cast<double>(whole);
+}
+
 double entropy_of_counts(const std::vector<int64_t>& counts) {
   return entropy({counts.begin(), counts.end()});
 }
 
 /// What a step and an evaluation share. `floor` is max_vio_floor of one token.
-std::map<std::string, double> shared_metrics(const LayerSums& sums, double floor) {
+std::map<std::string, double> layer_metrics(const LayerSums& sums, double floor, int64_t top_k) {
   const auto counts = sums.counts_E();
+  const int64_t selected = total(counts);
   const auto tokens = static_cast<double>(sums.tokens);
   const double prob_sum = std::accumulate(sums.prob_sum_E.begin(), sums.prob_sum_E.end(), 0.0);
   const bool has_probs = prob_sum != 0;
@@ -43,9 +49,15 @@ std::map<std::string, double> shared_metrics(const LayerSums& sums, double floor
       {"load_min", load_min(counts)},
       {"router_entropy", has_probs ? sums.entropy_sum / tokens : kUndefined},
       {"router_entropy_marginal", has_probs ? entropy(sums.prob_sum_E) : kUndefined},
-      {"drop_rate", 1.0 - static_cast<double>(sums.kept) / static_cast<double>(total(counts))},
+      {"drop_rate", 1.0 - ratio(sums.kept, selected)},
       {"tokens_without_expert", static_cast<double>(sums.tokens_without_expert)},
       {"domain_mi", domain_information(sums.domain_counts_DE)},
+      {"domain_nmi", normalized_information(sums.domain_counts_DE)},
+      {"repetition", ratio(sums.repeats, sums.neighbours)},
+      {"intervention", ratio(sums.moved, top_k * sums.biased_tokens)},
+      {"selected", static_cast<double>(selected)},
+      {"kept", static_cast<double>(sums.kept)},
+      {"computed", static_cast<double>(total(sums.computed_E))},
       {"router_logit_max", has_logits ? sums.logit_max : kUndefined},
       {"z", has_logits ? sums.z_sum / tokens : kUndefined},
       {"balance_value", has_probs ? balance_value(counts, sums.prob_sum_E) : kUndefined},
@@ -67,16 +79,6 @@ std::map<int64_t, double> floors_of(const std::vector<LayerSums>& layers, int64_
     if (floors.count(experts) == 0) floors[experts] = max_vio_floor(experts, top_k, 1);
   }
   return floors;
-}
-
-LayerMetrics shared_metrics(const std::vector<LayerSums>& layers, int64_t top_k) {
-  LayerMetrics metrics;
-  const auto floors = floors_of(layers, top_k);
-  for (const LayerSums& sums : layers) {
-    const double floor = floors.at(static_cast<int64_t>(sums.prob_sum_E.size()));
-    for (const auto& [name, value] : shared_metrics(sums, floor)) metrics[name].push_back(value);
-  }
-  return metrics;
 }
 
 }  // namespace
@@ -141,19 +143,46 @@ double entropy(const std::vector<double>& values) {
   return result;
 }
 
+double information(std::span<const int64_t> counts, int64_t experts) {
+  const auto log_sum = [](int64_t count) {
+    const auto c = static_cast<double>(count);
+    return count > 0 ? c * std::log(c) : 0;
+  };
+  std::vector<int64_t> columns(static_cast<size_t>(experts), 0);
+  double cells = 0, rows = 0;
+  int64_t present = 0;
+  for (auto row = counts.begin(); row != counts.end(); row += experts) {
+    for (int64_t e = 0; e < experts; ++e) {
+      columns[static_cast<size_t>(e)] += row[e];
+      cells += log_sum(row[e]);
+    }
+    const int64_t in_row = std::accumulate(row, row + experts, int64_t{0});
+    rows += log_sum(in_row);
+    present += in_row > 0;
+  }
+  double columns_sum = 0;
+  for (const int64_t count : columns) columns_sum += log_sum(count);
+  const auto samples = static_cast<double>(total(columns));
+  const double bias = static_cast<double>((present - 1) * (experts - 1)) / (2 * samples);
+  return (cells - rows - columns_sum) / samples + std::log(samples) - bias;
+}
+
 double domain_information(const std::vector<std::vector<int64_t>>& counts_DE) {
-  std::vector<int64_t> domains, experts, cells;
+  std::vector<int64_t> cells;
+  for (const auto& counts : counts_DE) cells.insert(cells.end(), counts.begin(), counts.end());
+  const size_t experts = counts_DE.empty() ? 0 : counts_DE.front().size();
+  return information(cells, static_cast<int64_t>(experts));
+}
+
+double normalized_information(const std::vector<std::vector<int64_t>>& counts_DE) {
+  std::vector<int64_t> domains, experts;
   for (const auto& counts : counts_DE) {
     domains.push_back(total(counts));
     experts.resize(counts.size(), 0);
     for (size_t e = 0; e < counts.size(); ++e) experts[e] += counts[e];
-    cells.insert(cells.end(), counts.begin(), counts.end());
   }
-  const auto samples = static_cast<double>(total(domains));
-  const auto present = static_cast<double>(
-      std::count_if(domains.begin(), domains.end(), [](int64_t count) { return count > 0; }));
-  const double bias = (present - 1) * (static_cast<double>(experts.size()) - 1) / (2 * samples);
-  return entropy_of_counts(domains) + entropy_of_counts(experts) - entropy_of_counts(cells) - bias;
+  const double most = std::min(entropy_of_counts(domains), entropy_of_counts(experts));
+  return most > 0 ? domain_information(counts_DE) / most : kUndefined;
 }
 
 double balance_value(const std::vector<int64_t>& counts_E, const std::vector<double>& prob_sum_E) {
@@ -171,6 +200,17 @@ double bias_range(const std::vector<double>& bias_E) {
   return *high - *low;
 }
 
+LayerMetrics shared_metrics(const std::vector<LayerSums>& layers, int64_t top_k) {
+  LayerMetrics metrics;
+  const auto floors = floors_of(layers, top_k);
+  for (const LayerSums& sums : layers) {
+    const double floor = floors.at(static_cast<int64_t>(sums.prob_sum_E.size()));
+    for (const auto& [name, value] : layer_metrics(sums, floor, top_k))
+      metrics[name].push_back(value);
+  }
+  return metrics;
+}
+
 LayerMetrics step_metrics(const std::vector<LayerSums>& layers, int64_t top_k) {
   LayerMetrics metrics = shared_metrics(layers, top_k);
   for (const LayerSums& sums : layers) {
@@ -180,19 +220,16 @@ LayerMetrics step_metrics(const std::vector<LayerSums>& layers, int64_t top_k) {
   return metrics;
 }
 
-LayerMetrics evaluation_metrics(const std::vector<LayerSums>& layers, int64_t top_k) {
-  LayerMetrics metrics = shared_metrics(layers, top_k);
-  for (const LayerSums& sums : layers) {
-    metrics["max_vio_global"].push_back(max_vio(sums.counts_E()));
-    metrics["dead_experts"].push_back(static_cast<double>(dead_experts(sums.counts_E())));
-  }
-  return metrics;
-}
-
 std::vector<std::vector<int64_t>> load_of(const std::vector<LayerSums>& layers) {
   std::vector<std::vector<int64_t>> load;
   for (const LayerSums& sums : layers) load.push_back(sums.counts_E());
   return load;
+}
+
+std::vector<std::vector<int64_t>> received_of(const std::vector<LayerSums>& layers) {
+  std::vector<std::vector<int64_t>> received;
+  for (const LayerSums& sums : layers) received.push_back(sums.received_N);
+  return received;
 }
 
 LoadWindow::LoadWindow(const std::vector<int64_t>& experts, int64_t steps)

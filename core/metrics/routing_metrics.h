@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,9 +32,12 @@ double max_vio_floor(int64_t num_experts, int64_t top_k, int64_t tokens);
 
 /// H of non-negative values that are first divided by their sum.
 double entropy(const std::vector<double>& values);
-/// I(domain; expert) of a table of counts, less the bias (D−1)(E−1)/2M of M samples (Miller 1955).
-/// D counts the domains that occur, E all experts.
+/// I(row; expert) of a table of counts [rows, experts], less the bias (R−1)(E−1)/2M of M samples
+/// (Miller 1955). R counts the rows that occur, E all experts.
+double information(std::span<const int64_t> counts, int64_t experts);
+/// I(domain; expert), and the same ÷ min(H(domain), H(expert)): NaN where one of those is 0.
 double domain_information(const std::vector<std::vector<int64_t>>& counts_DE);
+double normalized_information(const std::vector<std::vector<int64_t>>& counts_DE);
 /// E Σ f P, P = mean probability: the balance term's value, whether or not it is in the loss.
 double balance_value(const std::vector<int64_t>& counts_E, const std::vector<double>& prob_sum_E);
 /// Highest less lowest bias.
@@ -42,16 +46,16 @@ double bias_range(const std::vector<double>& bias_E);
 /// Names of semantics section 5 → one value per MoE layer.
 using LayerMetrics = std::map<std::string, std::vector<double>>;
 
-/// Metrics of an optimizer step: max_vio, max_vio_micro (mean over micro-batches), max_vio_floor,
-/// load_cv, load_entropy, load_max, load_min, router_entropy, router_entropy_marginal, drop_rate,
-/// tokens_without_expert (a count), domain_mi, router_logit_max, z, balance_value,
-/// devices_per_token. Those that need probabilities or logits are NaN for routers without them.
+/// Metrics of an optimizer step, those of evaluations too except max_vio and max_vio_micro (mean
+/// over micro-batches); docs/metrics.md has them all. A metric that has no meaning for a router
+/// (no probabilities, no bias, one domain) is NaN.
 LayerMetrics step_metrics(const std::vector<LayerSums>& layers, int64_t top_k);
-/// The same over a whole evaluation: max_vio_global in place of max_vio and max_vio_micro, and
-/// dead_experts over the set.
-LayerMetrics evaluation_metrics(const std::vector<LayerSums>& layers, int64_t top_k);
+/// What step_metrics and evaluation_metrics share.
+LayerMetrics shared_metrics(const std::vector<LayerSums>& layers, int64_t top_k);
 /// The report's `load`: counts per expert of each layer.
 std::vector<std::vector<int64_t>> load_of(const std::vector<LayerSums>& layers);
+/// The report's `received`: tokens that the experts of each rank served, of each layer.
+std::vector<std::vector<int64_t>> received_of(const std::vector<LayerSums>& layers);
 
 /// Loads of the last steps, for dead_experts. Its two tensors are its whole state: save them, and
 /// load into them.

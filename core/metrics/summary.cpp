@@ -28,6 +28,8 @@ std::string summary_json(const Summary& s) {
   object.add("flops_per_token", s.flops_per_token).add("tokens_per_s", s.tokens_per_s);
   object.add("peak_rss_mb", s.peak_rss_mb).add("ranks", s.ranks);
   object.add("state_hash", s.state_hash);
+  if (eval.nll_token_choice) object.add("val_nll_token_choice", eval.nll_token_choice);
+  if (eval.nll_whole_batch) object.add("val_nll_whole_batch", eval.nll_whole_batch);
   if (eval.bits_per_byte) object.add("bits_per_byte", eval.bits_per_byte);
   return object.text() + "\n";
 }

@@ -15,7 +15,8 @@ std::optional<double> layer_mean(const std::map<std::string, std::vector<double>
 
 /// The text of summary.json: steps tokens train_nll val_nll excess_loss max_vio_global domain_mi
 /// drop_rate params_total params_active flops_per_token tokens_per_s peak_rss_mb ranks state_hash,
-/// and bits_per_byte of byte-level text. What a run does not have is null.
+/// then val_nll_token_choice or val_nll_whole_batch where there is a second way to evaluate, and
+/// bits_per_byte of byte-level text. What a run does not have is null.
 std::string summary_json(const Summary& summary);
 
 /// Writes summary.json in one step; throws IoError.

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 
 #include "core/base/error.h"
@@ -44,7 +45,8 @@ template <class Report>
 void add_layers(Scalars& scalars, const std::string& group, const Report& report) {
   for (const auto& [name, values] : report.moe) {
     for (size_t i = 0; i < values.size(); ++i) {
-      add(scalars, fmt::format("{}/{}/layer_{}", group, name, i), values[i]);
+      if (std::isfinite(values[i]))  // a router may lack what a metric is made of
+        add(scalars, fmt::format("{}/{}/layer_{}", group, name, i), values[i]);
     }
   }
 }
@@ -72,6 +74,8 @@ void TensorBoardSink::on_eval(const EvalReport& r) {
   Scalars scalars;
   add(scalars, "val/nll", r.nll);
   for (const auto& [domain, nll] : r.nll_by_domain) add(scalars, "val/nll/" + domain, nll);
+  if (r.nll_token_choice) add(scalars, "val/nll_token_choice", *r.nll_token_choice);
+  if (r.nll_whole_batch) add(scalars, "val/nll_whole_batch", *r.nll_whole_batch);
   if (r.excess_loss) add(scalars, "val/excess_loss", *r.excess_loss);
   if (r.bits_per_byte) add(scalars, "val/bits_per_byte", *r.bits_per_byte);
   add_layers(scalars, "val_moe", r);

@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <numeric>
 
 #include "core/kernels/linear_cross_entropy.h"
+#include "core/metrics/evaluation_metrics.h"
+#include "core/moe/options/router_traits.h"
 #include "trainers/step/step_sums.h"
 
 namespace switchyard {
@@ -44,50 +48,139 @@ void describe(const Training& training, const EvalSums& sums, EvalReport& report
   if (training.config.data.type == "text") report.bits_per_byte = report.nll / std::log(2.0);
 }
 
-void run_batch(Training& training, const Batch& batch, StepSums& routing, EvalSums& sums) {
-  const ModelOutput output = training.model->forward(
-      batch.tokens_BL.to(training.device), routing_context(training, batch.first_sequence, false));
-  const CrossEntropy loss =
-      linear_cross_entropy(output.hidden_TD, training.model->head_VD(),
-                           batch.targets_BL.reshape({-1}).to(training.device));
-  add_losses(training, batch, loss.nll_T, sums);
-  routing.add(output, 0, per_token(batch.domain_B, batch.tokens_BL.size(1), training.device));
+// Everything one pass over the set adds up.
+struct Pass {
+  explicit Pass(const Training& training)
+      : routing(training, /*micro_batches=*/1),
+        details({experts_per_layer(training.model), training.config.moe.top_k,
+                 *training.config.model.vocab_size},
+                training.device) {}
+  StepSums routing;
+  EvaluationSums details;
+  EvalSums losses;
+};
+
+at::Tensor token_losses(Training& training, const Batch& batch, const ModelOutput& output) {
+  return linear_cross_entropy(output.hidden_TD, training.model->head_VD(),
+                              batch.targets_BL.reshape({-1}).to(training.device))
+      .nll_T;
+}
+
+void run_batch(Training& training, const Batch& batch, Pass& pass) {
+  RoutingContext context = routing_context(training, batch.first_sequence, false);
+  context.measure_outputs = true;
+  const at::Tensor tokens_BL = batch.tokens_BL.to(training.device);
+  const ModelOutput output = training.model->forward(tokens_BL, context);
+  add_losses(training, batch, token_losses(training, batch, output), pass.losses);
+  pass.routing.add(output, 0, facts_of(batch, training.device));
+  for (size_t i = 0; i < output.layers.size(); ++i)
+    pass.details.accumulate(static_cast<int64_t>(i), output.layers[i].decision,
+                            output.layers[i].work, tokens_BL.reshape({-1}));
+}
+
+void for_each_batch(const Training& training, const EvalSet& set,
+                    const std::function<void(const Batch&)>& run) {
+  const LoaderGeometry& geometry = training.loader->geometry();
+  for (int64_t first = 0; first < set.validation; first += geometry.micro_sequences) {
+    const int64_t count = std::min(geometry.micro_sequences, set.validation - first);
+    run(evaluation_batch(*training.source, geometry, first, count));
+  }
+  const int64_t micro_batches = geometry.micro_batches();
+  for (int64_t m = 0; m * geometry.micro_sequences < set.training; ++m)
+    run(training_batch(*training.source, geometry, m / micro_batches, m % micro_batches));
+}
+
+void reduce(Training& training, Pass& pass) {
+  Communicator& world = *training.world;
+  const auto& layers = training.model->moe_layers();
+  for (size_t i = 0; i < layers.size(); ++i)
+    pass.details.set_weight_norms(
+        static_cast<int64_t>(i),
+        layers[i]->experts->weight_norms_E(layers[i]->options().moe.num_experts));
+  WorkPtr works[] = {
+      world.all_reduce({pass.losses.domains_D2, pass.losses.true_nll}, ReduceOp::kSum),
+      world.all_reduce({pass.details.integers()}, ReduceOp::kSum),
+      world.all_reduce({pass.details.reals()}, ReduceOp::kSum),
+      world.all_reduce({pass.details.maxima()}, ReduceOp::kMax)};
+  for (WorkPtr& work : works) work->wait();
+  pass.routing.reduce(world);
+}
+
+using Selection = RoutingContext::Selection;
+
+// Whether a refusal, or what follows from it, can depend on later tokens. First choices in order of
+// position cannot; second ones stand behind all first ones.
+bool capacity_looks_ahead(const MoEOptions& moe) {
+  const CapacityOptions& capacity = moe.capacity;
+  if (!capacity.factor_in(/*training=*/false)) return false;
+  return capacity.order != "position" || capacity.overflow != "drop" || moe.top_k > 1;
+}
+
+// The second way to evaluate, where the first says only half: experts that depend on later tokens,
+// or a training that assigns whole batches.
+Selection other_selection(const MoEOptions& moe, const std::vector<LayerSums>& layers) {
+  if (moe.router.type == "expert_choice") return Selection::kTokenChoice;
+  if (!router_traits(moe.router, moe.top_k).causal) return Selection::kWholeBatch;
+  if (!capacity_looks_ahead(moe)) return Selection::kDefault;
+  const bool binds = std::any_of(layers.begin(), layers.end(), [](const LayerSums& sums) {
+    const auto counts = sums.counts_E();
+    return sums.kept < std::accumulate(counts.begin(), counts.end(), int64_t{0});
+  });
+  const bool moves = moe.capacity.overflow == "next_choice";
+  return binds || moves ? Selection::kTokenChoice : Selection::kDefault;
+}
+
+double nll_under(Training& training, const EvalSet& set, Selection selection, int64_t scored) {
+  at::Tensor sum = at::zeros({1}, at::kDouble);
+  for_each_batch(training, set, [&](const Batch& batch) {
+    RoutingContext context = routing_context(training, batch.first_sequence, false);
+    context.selection = selection;
+    const ModelOutput output =
+        training.model->forward(batch.tokens_BL.to(training.device), context);
+    sum += token_losses(training, batch, output).to(at::kCPU, at::kDouble).sum();
+  });
+  training.world->all_reduce({sum}, ReduceOp::kSum)->wait();
+  return sum.item<double>() / static_cast<double>(scored);
+}
+
+void describe_routing(const Training& training, const Pass& pass, EvalReport& report) {
+  const auto details = pass.details.layers();
+  report.load = load_of(pass.routing.layers());
+  report.received = received_of(pass.routing.layers());
+  report.moe = evaluation_metrics(pass.routing.layers(), details, training.config.moe.top_k);
+  for (const EvaluationLayer& layer : details)
+    report.co_activation.push_back(co_activation(layer.pair_counts_EE));
+  add_bias_range(training, report.moe);
 }
 
 }  // namespace
 
-EvalReport evaluate(Training& training, const EvalSet& set) {
+EvalReport evaluate(Training& training, const EvalSet& wanted) {
   torch::NoGradGuard no_grad;
   training.model->eval();
-  const LoaderGeometry& geometry = training.loader->geometry();
-  StepSums routing(training, /*micro_batches=*/1);
-  EvalSums sums;
-  sums.domains_D2 =
+  EvalSet set = wanted;
+  set.validation = std::min(set.validation, training.source->num_validation_sequences(
+                                                training.loader->geometry().sequence_length));
+  Pass pass(training);
+  pass.losses.domains_D2 =
       at::zeros({static_cast<int64_t>(training.source->domains().size()), 2}, at::kDouble);
-  sums.with_true_model = training.source->has_true_model() && set.training == 0;
+  pass.losses.with_true_model = training.source->has_true_model() && set.training == 0;
+  for_each_batch(training, set, [&](const Batch& batch) { run_batch(training, batch, pass); });
+  reduce(training, pass);
 
   EvalReport report;
   report.step = training.step;
   report.total_steps = training.config.train.steps;
-  const int64_t validation =
-      std::min(set.validation, training.source->num_validation_sequences(geometry.sequence_length));
-  report.sequences = validation + set.training;
-  for (int64_t first = 0; first < validation; first += geometry.micro_sequences) {
-    const int64_t count = std::min(geometry.micro_sequences, validation - first);
-    run_batch(training, evaluation_batch(*training.source, geometry, first, count), routing, sums);
-  }
-  const int64_t micro_batches = geometry.micro_batches();
-  for (int64_t m = 0; m * geometry.micro_sequences < set.training; ++m)
-    run_batch(training,
-              training_batch(*training.source, geometry, m / micro_batches, m % micro_batches),
-              routing, sums);
-
-  training.world->all_reduce({sums.domains_D2, sums.true_nll}, ReduceOp::kSum)->wait();
-  routing.reduce(*training.world);
-  describe(training, sums, report);
-  report.load = load_of(routing.layers());
-  report.moe = evaluation_metrics(routing.layers(), training.config.moe.top_k);
-  add_bias_range(training, report.moe);
+  report.sequences = set.validation + set.training;
+  describe(training, pass.losses, report);
+  describe_routing(training, pass, report);
+  const Selection other = training.moe_layers() == 0
+                              ? Selection::kDefault
+                              : other_selection(training.config.moe, pass.routing.layers());
+  if (other == Selection::kTokenChoice)
+    report.nll_token_choice = nll_under(training, set, other, report.tokens);
+  if (other == Selection::kWholeBatch)
+    report.nll_whole_batch = nll_under(training, set, other, report.tokens);
   return report;
 }
 

@@ -14,8 +14,11 @@ struct EvalSet {
 };
 
 /// Loss per domain, excess loss (of validation sequences alone) and routing metrics. No gradients,
-/// no random numbers, `eval_factor`. Collective; the report is the same on every rank, and does not
-/// depend on their number.
+/// no random numbers, `eval_factor`. Where a token's experts may depend on later tokens
+/// (expert_choice, a capacity that refuses by other keys than position) a second pass gives the
+/// loss under token choice; where training assigns whole batches (base, sinkhorn) it gives the loss
+/// under that. Collective; the report is the same on every rank, and does not depend on their
+/// number.
 EvalReport evaluate(Training& training, const EvalSet& set);
 
 }  // namespace switchyard

@@ -1,5 +1,7 @@
 #include "trainers/step/step_sums.h"
 
+#include <limits>
+
 namespace switchyard {
 namespace {
 
@@ -8,6 +10,8 @@ RoutingSums::Shape shape_of(const Training& training, int64_t micro_batches) {
   shape.experts = experts_per_layer(training.model);
   shape.domains = static_cast<int64_t>(training.source->domains().size());
   shape.micro_batches = micro_batches;
+  shape.rank = training.world->rank();
+  shape.num_ranks = training.world->size();
   return shape;
 }
 
@@ -18,10 +22,12 @@ StepSums::StepSums(const Training& training, int64_t micro_batches)
   routing_.set_placement(training.expert_device_E, training.mesh->expert_size());
 }
 
-void StepSums::add(const ModelOutput& output, int64_t micro, const at::Tensor& domain_T) {
-  for (size_t layer = 0; layer < output.layers.size(); ++layer)
-    routing_.accumulate(static_cast<int64_t>(layer), micro, output.layers[layer].decision,
-                        domain_T);
+void StepSums::add(const ModelOutput& output, int64_t micro, const TokenFacts& tokens) {
+  for (size_t i = 0; i < output.layers.size(); ++i) {
+    const auto layer = static_cast<int64_t>(i);
+    routing_.accumulate(layer, micro, output.layers[i].decision, tokens);
+    routing_.accumulate(layer, output.layers[i].work);
+  }
 }
 
 void StepSums::reduce(Communicator& world) {
@@ -39,15 +45,21 @@ at::Tensor StepSums::counts_E(size_t layer) const {
   return at::tensor(layers_[layer].counts_E(), at::kLong);
 }
 
+TokenFacts facts_of(const Batch& batch, at::Device device) {
+  const int64_t length = batch.tokens_BL.size(1);
+  return {batch.domain_B.to(device).repeat_interleave(length), length};
+}
+
 void add_bias_range(const Training& training, LayerMetrics& metrics) {
-  std::vector<double> ranges;
   for (const MoELayer& layer : training.model->moe_layers()) {
-    if (!layer->router_bias_E.defined()) return;
-    const at::Tensor bias_E = layer->router_bias_E.cpu().to(at::kDouble).contiguous();
-    const double* bias = bias_E.data_ptr<double>();
-    ranges.push_back(bias_range({bias, bias + bias_E.numel()}));
+    double range = std::numeric_limits<double>::quiet_NaN();
+    if (layer->router_bias_E.defined()) {
+      const at::Tensor bias_E = layer->router_bias_E.cpu().to(at::kDouble).contiguous();
+      const double* bias = bias_E.data_ptr<double>();
+      range = bias_range({bias, bias + bias_E.numel()});
+    }
+    metrics["bias_range"].push_back(range);
   }
-  metrics["bias_range"] = ranges;
 }
 
 }  // namespace switchyard

@@ -14,8 +14,8 @@ class StepSums {
  public:
   StepSums(const Training& training, int64_t micro_batches);
 
-  /// Adds one forward pass of this rank. `domain_T`: domain of each token.
-  void add(const ModelOutput& output, int64_t micro, const at::Tensor& domain_T);
+  /// Adds one forward pass of this rank.
+  void add(const ModelOutput& output, int64_t micro, const TokenFacts& tokens);
   void add_nll(double nll_sum) { nll_sum_ += nll_sum; }
   void add_aux(double aux) { aux_ += aux; }
 
@@ -34,7 +34,9 @@ class StepSums {
   double nll_sum_ = 0, aux_ = 0;
 };
 
-/// Adds what a training holds beside the sums: bias_range of each layer.
+/// What the metrics know of a batch's tokens.
+TokenFacts facts_of(const Batch& batch, at::Device device);
+/// Adds what a training holds beside the sums: bias_range of each layer, NaN for those without.
 void add_bias_range(const Training& training, LayerMetrics& metrics);
 
 }  // namespace switchyard

@@ -52,7 +52,7 @@ void run_micro_batch(Training& training, const Batch& batch, int64_t micro, Step
   if (balance.surrogate.defined()) objective = objective + balance.surrogate * share;
   objective.backward();
 
-  sums.add(output, micro, per_token(batch.domain_B, batch.tokens_BL.size(1), training.device));
+  sums.add(output, micro, facts_of(batch, training.device));
   sums.add_nll(loss.nll_sum.item<double>());
   sums.add_aux(balance.value * share);
 }
@@ -74,6 +74,7 @@ void update(Training& training, double norm, double lr, const StepSums& sums) {
 
 void describe_routing(Training& training, const StepSums& sums, StepReport& report) {
   report.load = load_of(sums.layers());
+  report.received = received_of(sums.layers());
   report.moe = step_metrics(sums.layers(), training.config.moe.top_k);
   add_bias_range(training, report.moe);
   if (report.skipped || report.load.empty()) return;

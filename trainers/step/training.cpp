@@ -116,8 +116,4 @@ RoutingContext routing_context(const Training& training, int64_t first_sequence,
   return context;
 }
 
-at::Tensor per_token(const at::Tensor& domain_B, int64_t sequence_length, at::Device device) {
-  return domain_B.to(device).repeat_interleave(sequence_length);
-}
-
 }  // namespace switchyard

@@ -56,8 +56,6 @@ std::unique_ptr<Training> build_training(const TrainConfig& config, Communicator
 std::vector<int64_t> experts_per_layer(const Transformer& model);
 /// What the layers may know about a batch whose row 0 is sequence `first_sequence`.
 RoutingContext routing_context(const Training& training, int64_t first_sequence, bool for_training);
-/// domain_B, once per token.
-at::Tensor per_token(const at::Tensor& domain_B, int64_t sequence_length, at::Device device);
 
 /// Weights and router biases held by this rank, under global names. The tensors are live.
 StateList model_state(Training& training);

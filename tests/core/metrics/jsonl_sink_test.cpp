@@ -64,6 +64,21 @@ TEST_CASE("an evaluation line names itself", "[jsonl]") {
           R"("domain_mi":1.5,"moe":{"domain_mi":[1,2],"max_vio_global":[0.5,0.25]}})"
           "\n");
   }
+  SECTION("a second way to evaluate") {
+    report.nll_token_choice = 1.5;
+    CHECK(nlohmann::json::parse(json_line(report))["val_nll_token_choice"] == 1.5);
+    CHECK_FALSE(nlohmann::json::parse(json_line(report)).contains("val_nll_whole_batch"));
+    report.nll_whole_batch = 1.125;
+    CHECK(nlohmann::json::parse(json_line(report))["val_nll_whole_batch"] == 1.125);
+  }
+  SECTION("the large tables are on demand") {
+    report.co_activation = {{{1, 0.5}, {std::nan(""), std::nan("")}}};
+    report.received = {{3, 4}};
+    CHECK_FALSE(nlohmann::json::parse(json_line(report)).contains("co_activation"));
+    const auto line = nlohmann::json::parse(json_line_with_tables(report));
+    CHECK(line["co_activation"].dump() == "[[[1,0.5],[null,null]]]");
+    CHECK(line["moe"]["received"].dump() == "[[3,4]]");
+  }
   SECTION("synthetic") {
     report.excess_loss = 0.03125;
     CHECK(nlohmann::json::parse(json_line(report))["excess_loss"] == 0.03125);

@@ -21,6 +21,10 @@ LayerSums small_layer() {
   sums.tokens = 6;
   sums.tokens_without_expert = 1;
   sums.device_pairs = 5;
+  sums.received_N = {2, 3};
+  sums.computed_E = {3, 2};
+  sums.repeats = 1, sums.neighbours = 4;
+  sums.moved = 2, sums.biased_tokens = 5;
   sums.prob_sum_E = {3.6, 2.4};
   sums.entropy_sum = 3.0;
   sums.z_sum = 12.0;
@@ -62,9 +66,16 @@ TEST_CASE("load metrics go from balanced to collapsed as defined", "[routing_met
   }
 }
 
-TEST_CASE("counts beyond 2^24 and 2^53 bits of a float stay exact", "[routing_metrics]") {
+TEST_CASE("traps: counts above 2^24 give the metrics of their ratios", "[routing_metrics]") {
   CHECK(max_vio({(int64_t{1} << 24) + 1, (int64_t{1} << 24) - 1}) ==
         Approx(std::exp2(-24)).epsilon(1e-6));
+  for (const int64_t unit : {int64_t{1} << 25, int64_t{1} << 54}) {
+    const Counts counts = {6 * unit, 3 * unit, 2 * unit, unit};
+    CHECK(max_vio(counts) == Approx(1).epsilon(1e-15));
+    CHECK(load_cv(counts) == Approx(std::sqrt(3.5) / 3).epsilon(1e-15));
+    CHECK(dead_experts({unit, 200 * unit}) == 1);
+    CHECK(domain_information({{unit, 0}, {0, unit}}) == Approx(std::log(2)).epsilon(1e-7));
+  }
 }
 
 TEST_CASE("an expert is dead below one percent of the mean", "[routing_metrics]") {
@@ -130,6 +141,19 @@ TEST_CASE("domain information is the domain's entropy at most and zero without a
   }
 }
 
+TEST_CASE("normalised information is 1 where experts and domains tell each other apart",
+          "[routing_metrics]") {
+  // Two domains, two experts, I = ln 2 − 1/(2 · 8) of at most ln 2.
+  CHECK(normalized_information({{4, 0}, {0, 4}}) == Approx(1 - 1 / (16 * std::log(2))));
+  // Four experts for two domains: knowing the expert is knowing the domain, whose ln 2 is the most.
+  CHECK(normalized_information({{4000, 4000, 0, 0}, {0, 0, 4000, 4000}}) ==
+        Approx(1 - 3 / (32000 * std::log(2))));
+  CHECK(normalized_information({{10, 20}, {100, 200}}) < 0.01);
+  CHECK(std::isnan(normalized_information({{10, 20}})));
+  CHECK(std::isnan(normalized_information({{10, 0}, {20, 0}})));
+  CHECK(std::isnan(normalized_information({})));
+}
+
 TEST_CASE("the balance value is 1 at balance and E at collapse", "[routing_metrics]") {
   CHECK(balance_value({5, 5, 5, 5}, {2, 2, 2, 2}) == Approx(1));
   CHECK(balance_value({20, 0, 0, 0}, {8, 0, 0, 0}) == Approx(4));
@@ -158,16 +182,23 @@ TEST_CASE("step metrics hold every name, one value per layer", "[routing_metrics
   CHECK(first("balance_value") == Approx(2 * (2 / 3.0 * 0.6 + 1 / 3.0 * 0.4)));
   CHECK(first("devices_per_token") == Approx(5 / 6.0));
   CHECK(first("domain_mi") == Approx(domain_information({{3, 0}, {1, 2}})));
+  CHECK(first("domain_nmi") == Approx(normalized_information({{3, 0}, {1, 2}})));
   CHECK(first("load_entropy") == Approx(load_entropy({4, 2})));
+  CHECK(first("repetition") == 0.25);
+  CHECK(first("intervention") == 0.4);
+  CHECK(first("selected") == 6);
+  CHECK(first("kept") == 5);
+  CHECK(first("computed") == 5);
   CHECK(metrics.count("max_vio_global") == 0);
   CHECK(load_of({small_layer()}) == std::vector<Counts>{{4, 2}});
+  CHECK(received_of({small_layer()}) == std::vector<Counts>{{2, 3}});
 }
 
-TEST_CASE("evaluation metrics speak of the whole set", "[routing_metrics]") {
-  const auto metrics = evaluation_metrics({small_layer()}, 1);
-  CHECK(metrics.at("max_vio_global")[0] == Approx(1 / 3.0));
-  CHECK(metrics.at("dead_experts")[0] == 0);
-  CHECK(metrics.count("max_vio") == 0);
+TEST_CASE("intervention is a share of all K choices", "[routing_metrics]") {
+  LayerSums sums = small_layer();
+  CHECK(step_metrics({sums}, 2).at("intervention")[0] == 0.2);
+  sums.moved = sums.biased_tokens = 0;
+  CHECK(std::isnan(step_metrics({sums}, 2).at("intervention")[0]));
 }
 
 TEST_CASE("a router without probabilities has no entropies", "[routing_metrics]") {

@@ -42,6 +42,18 @@ TEST_CASE("what a run does not have is null", "[summary]") {
              Catch::Contains(R"("val_nll":null,"excess_loss":null,"max_vio_global":null)"));
 }
 
+TEST_CASE("a second way to evaluate follows the fixed keys", "[summary]") {
+  Summary summary = finished();
+  summary.eval.emplace();
+  summary.eval->nll_token_choice = 1.5;
+  CHECK_THAT(summary_json(summary),
+             Catch::Contains(R"("state_hash":"abc","val_nll_token_choice":1.5})"));
+  summary.eval->nll_token_choice.reset();
+  summary.eval->nll_whole_batch = 1.25;
+  CHECK_THAT(summary_json(summary),
+             Catch::Contains(R"("state_hash":"abc","val_nll_whole_batch":1.25})"));
+}
+
 TEST_CASE("the summary replaces the old one in one step", "[summary]") {
   const test::TempFolder folder;
   folder.write("summary.json", "old");
