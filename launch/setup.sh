@@ -10,7 +10,7 @@
 #   XDG_CACHE_HOME=DIR      cache folder, ~/.cache by default
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-packages=(g++ cmake ninja-build ccache python3 python3-venv openmpi-bin libopenmpi-dev
+packages=(g++ cmake ninja-build ccache python3 python3-venv python3-numpy openmpi-bin libopenmpi-dev
   libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev catch2)
 
 missing_packages() {

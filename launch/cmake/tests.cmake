@@ -77,6 +77,11 @@ switchyard_test(end_to_end          LIBS core/base)
 switchyard_test(style               LIBS core/base)
 include(style)
 
+# A second implementation of routing in NumPy, by hand cases. Debian's NumPy belongs to Debian's Python.
+find_program(SWITCHYARD_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
+find_program(SWITCHYARD_PYTHON NAMES python3 REQUIRED)
+add_test(NAME route_reference COMMAND ${SWITCHYARD_PYTHON} ${CMAKE_SOURCE_DIR}/tests/route/test_reference.py)
+
 if(NOT SWITCHYARD_SANITIZE)
   add_test(NAME consumer COMMAND ${CMAKE_SOURCE_DIR}/tests/consumer/check.sh ${CMAKE_BINARY_DIR})
   set_tests_properties(consumer PROPERTIES TIMEOUT 900)
