@@ -118,10 +118,12 @@ void RoutingSums::accumulate(int64_t layer, int64_t micro, const RoutingDecision
   views.counts_ME[micro].add_(decision.counts_E);
 
   if (tokens.domain_T.defined()) {
-    const auto index_TK = decision.expert_ids_TK.clamp_min(0).add(
-        tokens.domain_T.mul(shape_.experts[layer]).unsqueeze(1));
-    const auto selected_TK = decision.expert_ids_TK.ge(0).to(at::kLong);
-    views.domain_counts_DE.view(-1).scatter_add_(0, index_TK.flatten(), selected_TK.flatten());
+    const at::Tensor& ids_TK =
+        decision.selected_TK.defined() ? decision.selected_TK : decision.expert_ids_TK;
+    const auto index_TK =
+        ids_TK.clamp_min(0).add(tokens.domain_T.mul(shape_.experts[layer]).unsqueeze(1));
+    views.domain_counts_DE.view(-1).scatter_add_(0, index_TK.flatten(),
+                                                 ids_TK.ge(0).to(at::kLong).flatten());
   }
 
   const auto served_T = at::any(decision.kept_TK, 1);

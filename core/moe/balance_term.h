@@ -26,7 +26,8 @@ struct TermContext {
 class BalanceTerm {
  public:
   virtual ~BalanceTerm() = default;
-  /// [S, width] in fp64, differentiable where the term has a gradient. Local.
+  /// [S, width] in fp64, differentiable where the term has a gradient. The decision is the router's
+  /// own, before capacity. Local.
   virtual at::Tensor sequence_sums(const RoutingDecision& decision,
                                    const RoutingContext& context) const = 0;
   /// The term (a scalar, 1 at perfect balance or 0 where semantics says so), without its
@@ -48,6 +49,7 @@ struct MoEOutput {
   RoutingDecision decision;
   ExpertWork work;
   std::vector<at::Tensor> terms;  ///< sequence_sums of each balance term
+  at::Tensor margins_TE;          ///< quantile_margins() in training under that bias rule
 };
 
 }  // namespace switchyard

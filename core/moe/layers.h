@@ -33,7 +33,7 @@ struct DeepSeekMoEOptions {
   int64_t num_experts = 16;
   int64_t top_k = 4;
   int64_t shared_experts = 1;
-  double bias_rate = 0.0;  ///< > 0: call update_router_bias(counts) after each step
+  double bias_rate = 0.0;  ///< > 0: call update_router_bias({counts}) after each step
   int64_t groups = 1;      ///< only with bias_rate > 0
   int64_t kept_groups = 1;
   double scale = 1.0;

@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "core/moe/bias.h"
 #include "core/moe/capacity.h"
 #include "core/moe/routers/random.h"
 #include "core/nn/init.h"
@@ -20,8 +19,15 @@ MoELayerImpl::MoELayerImpl(MoELayerOptions options)
       register_parameter("router", torch::zeros({router_->logit_columns(moe.num_experts), D}));
   if (const int64_t rows = router_->noise_columns(moe.num_experts); rows > 0)
     router_noise_ED = register_parameter("router_noise", torch::zeros({rows, D}));
-  if (moe.bias.type != "none")
-    router_bias_E = register_buffer("router_bias", torch::zeros({moe.num_experts}));
+  bias_ = make_bias_state(moe.bias, moe.num_experts);
+  const std::pair<const char*, at::Tensor*> buffers[] = {
+      {"router_bias", &bias_.bias_E},
+      {"router_bias_average", &bias_.average_E},
+      {"router_bias_integral", &bias_.integral_E},
+      {"router_bias_error", &bias_.error_E}};
+  for (const auto& [name, tensor] : buffers)
+    if (tensor->defined()) *tensor = register_buffer(name, *tensor);
+  router_bias_E = bias_.bias_E;
   experts = register_module("experts", ExpertBank(D, moe.expert_dim, dispatcher_->local_experts()));
   if (const int64_t width = moe.shared_width(); width > 0)
     shared = register_module("shared", SharedExperts(D, width, moe.shared_gate));
@@ -68,7 +74,11 @@ MoEOutput MoELayerImpl::forward(const at::Tensor& x_TD, const RoutingContext& co
   MoEOutput output;
   RoutingDecision& decision = output.decision;
   decision = router_->decide(router_inputs(x_TD, context), router_bias_E, context);
-  apply_capacity(options_.moe.capacity, options_.moe, context, decision);
+  for (const auto& term : options_.terms)
+    output.terms.push_back(term->sequence_sums(decision, context));
+  if (options_.moe.bias.type == "quantile" && context.training)
+    output.margins_TE = quantile_margins(decision.scores_TE, router_bias_E, options_.moe.top_k);
+  apply_capacity(options_.moe.capacity, options_.moe, context, decision, router_.get());
   if (options_.moe.router.scale != 1.0)
     decision.weights_TK = decision.weights_TK * options_.moe.router.scale;
 
@@ -79,14 +89,12 @@ MoEOutput MoELayerImpl::forward(const at::Tensor& x_TD, const RoutingContext& co
   output.work = experts->work(dispatched, options_.moe.num_experts, context.measure_outputs);
   output.y_TD = handle->combine(y_UD);
   if (shared) output.y_TD = output.y_TD + shared_TD;
-
-  for (const auto& term : options_.terms)
-    output.terms.push_back(term->sequence_sums(decision, context));
   return output;
 }
 
-void MoELayerImpl::update_router_bias(const at::Tensor& counts_E) {
-  if (router_bias_E.defined()) update_bias(options_.moe.bias, counts_E, router_bias_E);
+void MoELayerImpl::update_router_bias(BiasStep step) {
+  step.top_k = options_.moe.top_k;
+  update_bias(options_.moe.bias, step, bias_);
 }
 
 }  // namespace switchyard

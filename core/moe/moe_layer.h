@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/moe/balance_term.h"
+#include "core/moe/bias.h"
 #include "core/moe/expert_bank.h"
 #include "core/moe/options.h"
 #include "core/moe/records.h"
@@ -32,7 +33,8 @@ struct MoELayerOptions {
 /// router → capacity → dispatch → experts → combine, with shared experts running while the tokens
 /// travel. Parameters: `router` [E, D] (at least fp32; [a + E, D] hierarchical), `router_noise`
 /// [E, D] for noisy_top_k, `experts.gate_up`, `experts.down`, `shared.gate_up`, `shared.down`,
-/// `shared.gate` with `moe.shared_gate`; buffer `router_bias` [E] when `moe.bias` is used.
+/// `shared.gate` with `moe.shared_gate`; buffer `router_bias` [E] when `moe.bias` is used, with
+/// `router_bias_average`, `router_bias_integral`, `router_bias_error` where its rule has them.
 class MoELayerImpl : public torch::nn::Module {
  public:
   explicit MoELayerImpl(MoELayerOptions options);
@@ -43,8 +45,9 @@ class MoELayerImpl : public torch::nn::Module {
   /// Collective over the dispatcher's group and over context.communicator; so is its backward.
   MoEOutput forward(const at::Tensor& x_TD, const RoutingContext& context);
 
-  /// After an applied optimizer step: moves the selection bias by the step's counts over all ranks.
-  void update_router_bias(const at::Tensor& counts_E);
+  /// After an applied optimizer step: moves the selection bias by update_bias(). `step.top_k` is
+  /// filled in here; the counts are enough for every rule but quantile.
+  void update_router_bias(BiasStep step);
 
   /// Refills all parameters; constructors call it.
   void initialize();
@@ -53,7 +56,8 @@ class MoELayerImpl : public torch::nn::Module {
   /// Global numbers of the experts held here, in slot order.
   const std::vector<int64_t>& local_experts() const { return experts->experts(); }
 
-  at::Tensor router_ED, router_noise_ED, router_bias_E;
+  at::Tensor router_ED, router_noise_ED;
+  at::Tensor router_bias_E;  ///< undefined without a rule
   ExpertBank experts{nullptr};
   SharedExperts shared{nullptr};
 
@@ -61,6 +65,7 @@ class MoELayerImpl : public torch::nn::Module {
   RouterInputs router_inputs(const at::Tensor& x_TD, const RoutingContext& context) const;
 
   MoELayerOptions options_;
+  BiasState bias_;
   std::unique_ptr<Router> router_;
   std::shared_ptr<TokenDispatcher> dispatcher_;
 };

@@ -4,6 +4,7 @@
 
 #include "core/base/error.h"
 #include "core/config/fields.h"
+#include "core/config/nearest.h"
 #include "core/moe/options/beside_options.h"
 #include "core/moe/options/router_traits.h"
 
@@ -84,12 +85,58 @@ void check_traits(const MoEOptions& o) {
         "moe.bias.type: {} does not apply to moe.router.type: {}; allowed: none, or a router of "
         "switch, gshard, mixtral, top_k, deepseek_moe, deepseek_v2, deepseek_v3",
         o.bias.type, o.router.type));
-  if (!traits.takes_capacity && (o.capacity.factor || o.capacity.eval_factor))
+  if (!traits.takes_capacity && o.capacity.is_set())
     throw ConfigError(fmt::format(
         "moe.capacity.{}: {} does not apply to moe.router.type: {}, which says itself how many "
         "tokens an expert takes; allowed: none",
         o.capacity.factor ? "factor" : "eval_factor",
         o.capacity.factor ? *o.capacity.factor : *o.capacity.eval_factor, o.router.type));
+}
+
+/// The router types with a trait, for a refusal: "switch, gshard, ...".
+std::string routers_with(bool RouterTraits::*trait, const MoEOptions& o) {
+  RouterOptions options;
+  const auto fields = Fields::bind(options);
+  std::vector<std::string> types;
+  for (const std::string& type : fields->find("type")->choices) {
+    options.type = type;
+    if (router_traits(options, o.top_k).*trait) types.push_back(type);
+  }
+  return join(types);
+}
+
+void check_quantile(const MoEOptions& o) {
+  if (o.bias.type != "quantile") return;
+  if (o.top_k == o.num_experts)
+    throw ConfigError(fmt::format(
+        "moe.bias.type: quantile needs an expert that is not chosen; allowed: moe.top_k below "
+        "moe.num_experts: {}, or another rule",
+        o.num_experts));
+  if (o.router.groups > 1)
+    throw ConfigError(fmt::format(
+        "moe.bias.type: quantile does not know groups; allowed: moe.router.groups: 1, not {}, or "
+        "another rule",
+        o.router.groups));
+}
+
+void check_capacity(const MoEOptions& o) {
+  const RouterTraits traits = router_traits(o.router, o.top_k);
+  const CapacityOptions& capacity = o.capacity;
+  if (capacity.overflow == "next_choice" && !traits.ranks_experts)
+    throw ConfigError(fmt::format(
+        "moe.capacity.overflow: next_choice does not fit moe.router.type: {}, which ranks no "
+        "other experts; allowed: drop, or one of {}",
+        o.router.type, routers_with(&RouterTraits::ranks_experts, o)));
+  if (!capacity.dynamic) return;
+  if (!capacity.factor)
+    throw ConfigError(
+        "moe.capacity.dynamic: starts at moe.capacity.factor, which is none; "
+        "allowed: a factor > 0");
+  if (*capacity.factor < capacity.dynamic->min || *capacity.factor > capacity.dynamic->max)
+    throw ConfigError(fmt::format(
+        "moe.capacity.factor: {} is outside moe.capacity.dynamic, which starts there; allowed: {} "
+        "to {}",
+        *capacity.factor, capacity.dynamic->min, capacity.dynamic->max));
 }
 
 }  // namespace
@@ -161,6 +208,8 @@ void validate(const MoEOptions& options) {
   check_hierarchy(options);
   check_traits(options);
   check_beside(options);
+  check_quantile(options);
+  check_capacity(options);
 }
 
 }  // namespace switchyard

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/base/communicator.h"
@@ -25,6 +26,8 @@ struct RoutingContext {
   at::Tensor token_ids_T;                ///< int64; only hash routers need it
   Communicator* communicator = nullptr;  ///< all ranks that share the batch; nullptr = alone
   bool training = false;                 ///< random choices, `factor` rather than `eval_factor`
+  /// The factor in force where `moe.capacity.dynamic` moves it; nullopt = as configured.
+  std::optional<double> capacity_factor;
   /// In evaluation: as semantics section 1 says for the router, or one way whatever the router.
   /// kTokenChoice: each token takes its own top-k, dropless, so that no later token matters.
   /// kWholeBatch: routers that assign a whole batch do so, without noise.
@@ -39,9 +42,12 @@ struct RoutingContext {
 /// Which experts each token goes to, and with which weight. Floats are at least fp32.
 struct RoutingDecision {
   at::Tensor expert_ids_TK;  ///< int64, by falling score (choice order), −1 = none
-  at::Tensor weights_TK;     ///< combine weights, differentiable; before capacity
+  at::Tensor weights_TK;     ///< combine weights, differentiable; capacity may change them
   at::Tensor kept_TK;        ///< bool; false where −1 or refused by the capacity policy
   at::Tensor slot_TK;  ///< int64, place in the expert's queue, −1 if refused; undefined if dropless
+  /// expert_ids_TK as the router chose them, set with the capacity: what counts_E counts. Another
+  /// tensor only where overflow next_choice moved assignments.
+  at::Tensor selected_TK;
   at::Tensor logits_TE;  ///< differentiable; undefined for routers without scores
   at::Tensor scores_TE;  ///< s of semantics section 1, differentiable
   at::Tensor probs_TE;   ///< p: s normalised over the experts, differentiable

@@ -31,6 +31,12 @@ struct Choice {
   bool kept = true;
 };
 
+// What a token was chosen by.
+struct Scored {
+  std::vector<double> keys;  // s + b
+  torch::Tensor s_E, logits_E;
+};
+
 struct Result {
   torch::Tensor y_TD;
   std::vector<std::vector<Choice>> choices;  // per token, in choice order
@@ -87,7 +93,8 @@ inline std::vector<Choice> as_choices(int64_t token, const Picked& picked) {
 }
 
 inline std::vector<Choice> choose(const MoEOptions& moe, const Weights& w, const torch::Tensor& x_D,
-                                  int64_t token, const RoutingContext& context) {
+                                  int64_t token, const RoutingContext& context,
+                                  Scored* scored = nullptr) {
   auto input_D = x_D;
   const uint64_t step = static_cast<uint64_t>(context.step),
                  layer = static_cast<uint64_t>(context.layer);
@@ -111,6 +118,7 @@ inline std::vector<Choice> choose(const MoEOptions& moe, const Weights& w, const
   for (int64_t e = 0; e < moe.num_experts; ++e)
     keys.push_back(s_E[e].item<double>() + (w.bias_E.defined() ? w.bias_E[e].item<double>() : 0.0));
   const auto ids = select(moe, keys);
+  if (scored) *scored = {keys, s_E, logits_E};
 
   std::vector<Choice> choices;
   auto sum = torch::zeros({}, s_E.options()), sum_exp = torch::zeros({}, s_E.options());
@@ -133,8 +141,45 @@ inline std::vector<Choice> choose(const MoEOptions& moe, const Weights& w, const
   return choices;
 }
 
-// Refuses the choices over capacity in one group of tokens.
-inline void drop(const MoEOptions& moe, double factor, int64_t tokens, std::vector<Choice*> group) {
+// Overflow next_choice for the refused of one group, in filling order.
+inline void place_refused(const std::vector<Choice*>& group, const std::vector<Scored>& scored,
+                          int64_t capacity, Result& result) {
+  std::vector<int64_t> used(scored.front().keys.size(), 0);
+  for (const Choice* c : group) used[c->expert] += c->kept;
+  for (Choice* c : group) {
+    if (c->kept) continue;
+    const auto& keys = scored[c->token].keys;
+    for (const int64_t e : best(keys, static_cast<int64_t>(keys.size()))) {
+      const auto& own = result.choices[c->token];
+      const bool has = std::any_of(own.begin(), own.end(),
+                                   [&](const Choice& other) { return other.expert == e; });
+      if (has || used[e] >= capacity) continue;
+      ++used[e];
+      c->expert = e;
+      c->kept = true;
+      break;
+    }
+  }
+}
+
+// Weights of switch, deepseek_moe, mixtral, gshard and normalised top_k over the experts that a
+// token ends with.
+inline void reweigh(const MoEOptions& moe, const Scored& scored, std::vector<Choice>& choices) {
+  const bool raw = moe.router.type == "switch" || moe.router.type == "deepseek_moe";
+  const auto value_E = moe.router.type == "mixtral" ? torch::exp(scored.logits_E) : scored.s_E;
+  auto sum = torch::zeros({}, value_E.options());
+  if (static_cast<int64_t>(choices.size()) < moe.top_k) {
+    for (const int64_t e : best(scored.keys, moe.top_k)) sum = sum + value_E[e];
+  } else {
+    for (const Choice& c : choices) sum = sum + value_E[c.expert];
+  }
+  for (Choice& c : choices) c.weight = raw ? value_E[c.expert] : value_E[c.expert] / sum;
+}
+
+// Refuses the choices over capacity in one group of tokens; returns the capacity. Leaves the group
+// in filling order.
+inline int64_t drop(const MoEOptions& moe, const RoutingContext& context, double factor,
+                    int64_t tokens, std::vector<Choice*>& group) {
   const auto& order = moe.capacity.order;
   const double seats = factor * moe.top_k * tokens / moe.num_experts * (1 - 1e-12);
   const int64_t capacity =
@@ -147,6 +192,12 @@ inline void drop(const MoEOptions& moe, double factor, int64_t tokens, std::vect
   using Key = std::tuple<double, double, int64_t, int64_t>;
   const auto key = [&](const Choice* c) -> Key {
     const double k = static_cast<double>(c->column);
+    const auto id = static_cast<uint64_t>(context.first_token + c->token);
+    if (order == "random" && context.training)
+      return {k,
+              uniform({context.seed, 7, static_cast<uint64_t>(context.step),
+                       static_cast<uint64_t>(context.layer), id, 0}),
+              c->token, 0};
     if (order == "probability") return {-c->weight.item<double>(), 0, c->token, c->column};
     if (order == "batch_priority") return {k, -largest[c->token], c->token, 0};
     return {k, 0, c->token, 0};
@@ -154,6 +205,7 @@ inline void drop(const MoEOptions& moe, double factor, int64_t tokens, std::vect
   std::stable_sort(group.begin(), group.end(), [&](auto* a, auto* b) { return key(a) < key(b); });
   std::vector<int64_t> used(moe.num_experts, 0);
   for (Choice* c : group) c->kept = used[c->expert]++ < capacity;
+  return capacity;
 }
 
 inline Result forward(const MoEOptions& moe, const Weights& w, const torch::Tensor& x_TD,
@@ -161,21 +213,28 @@ inline Result forward(const MoEOptions& moe, const Weights& w, const torch::Tens
   const int64_t T = x_TD.size(0);
   Result result;
   result.counts.assign(moe.num_experts, 0);
-  for (int64_t t = 0; t < T; ++t) result.choices.push_back(choose(moe, w, x_TD[t], t, context));
+  std::vector<Scored> scored(static_cast<size_t>(T));
+  for (int64_t t = 0; t < T; ++t)
+    result.choices.push_back(choose(moe, w, x_TD[t], t, context, &scored[t]));
   for (const auto& token : result.choices)
     for (const Choice& c : token) ++result.counts[c.expert];
   if (moe.capacity.factor) {
     const double factor = context.training
                               ? *moe.capacity.factor
                               : moe.capacity.eval_factor.value_or(*moe.capacity.factor);
-    const int64_t group = moe.capacity.scope == "sequence" ? context.sequence_length : T;
+    int64_t group = moe.capacity.scope == "sequence" ? context.sequence_length : T;
+    if (moe.capacity.scope == "sequences")
+      group = context.sequence_length * moe.capacity.scope_sequences;
     for (int64_t first = 0; first < T; first += group) {
       std::vector<Choice*> members;
       for (int64_t t = first; t < std::min(T, first + group); ++t)
         for (Choice& c : result.choices[t]) members.push_back(&c);
-      drop(moe, factor, group, members);
+      const int64_t capacity = drop(moe, context, factor, std::min(group, T - first), members);
+      if (moe.capacity.overflow == "next_choice") place_refused(members, scored, capacity, result);
     }
   }
+  if (moe.capacity.factor && moe.capacity.overflow == "next_choice")
+    for (int64_t t = 0; t < T; ++t) reweigh(moe, scored[t], result.choices[t]);
   std::vector<torch::Tensor> rows;
   for (int64_t t = 0; t < T; ++t) {
     auto y_D = torch::zeros_like(x_TD[t]);

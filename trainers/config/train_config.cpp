@@ -71,9 +71,14 @@ std::vector<std::string> unused_settings(const TrainConfig& config, const Origin
           "moe.balance", "moe.bias.type", "moe.capacity.factor", "parallel.expert"})
       note(key, "no layer has experts (moe.layers: none)");
   const CapacityOptions& capacity = config.moe.capacity;
-  if (!capacity.factor && !capacity.eval_factor)
+  if (!capacity.is_set())
     for (const char* key : {"order", "overflow", "scope", "min", "renormalize"})
       note(std::string("moe.capacity.") + key, "no capacity is set (moe.capacity.factor: none)");
+  if (moe_layers > 0 && capacity.looks_ahead())
+    notes.push_back(fmt::format(
+        "moe.capacity: {} is not causal where the capacity binds: a token's place depends on later "
+        "tokens; evaluation also reports token choice",
+        capacity.overflow == "next_choice" ? "overflow: next_choice" : "order: " + capacity.order));
   if (config.optim.schedule == "constant") note("optim.min_lr", "the schedule is constant");
   return notes;
 }

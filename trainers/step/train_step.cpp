@@ -2,8 +2,10 @@
 
 #include <chrono>
 #include <cmath>
+#include <numeric>
 
 #include "core/kernels/linear_cross_entropy.h"
+#include "core/moe/capacity.h"
 #include "core/optim/schedule.h"
 #include "trainers/step/step_sums.h"
 
@@ -37,7 +39,18 @@ void count_step(Training& training, const std::vector<Batch>& batches) {
     training.balance->count(terms_of(forward(training, batch)), *training.world);
 }
 
-void run_micro_batch(Training& training, const Batch& batch, int64_t micro, StepSums& sums) {
+// What a quantile bias needs of the step: the margins of every micro-batch, layer by layer.
+using Margins = std::vector<std::vector<at::Tensor>>;
+
+void collect_margins(const ModelOutput& output, Margins& margins) {
+  margins.resize(output.layers.size());
+  for (size_t layer = 0; layer < output.layers.size(); ++layer)
+    if (output.layers[layer].margins_TE.defined())
+      margins[layer].push_back(output.layers[layer].margins_TE);
+}
+
+void run_micro_batch(Training& training, const Batch& batch, int64_t micro, StepSums& sums,
+                     Margins& margins) {
   const ModelOutput output = forward(training, batch);
   const CrossEntropy loss =
       linear_cross_entropy(output.hidden_TD, training.model->head_VD(),
@@ -53,6 +66,7 @@ void run_micro_batch(Training& training, const Batch& batch, int64_t micro, Step
   objective.backward();
 
   sums.add(output, micro, facts_of(batch, training.device));
+  collect_margins(output, margins);
   sums.add_nll(loss.nll_sum.item<double>());
   sums.add_aux(balance.value * share);
 }
@@ -65,11 +79,37 @@ double reduce_gradients(Training& training) {
       {{training.dense->grad, /*expert=*/false}, {training.experts->grad, /*expert=*/true}}));
 }
 
-void update(Training& training, double norm, double lr, const StepSums& sums) {
-  training.optimizer->step(lr, clip_scale(norm, training.config.optim.clip_norm));
+void update_biases(Training& training, const StepSums& sums, const Margins& margins) {
   const auto& layers = training.model->moe_layers();
-  for (size_t layer = 0; layer < layers.size(); ++layer)
-    layers[layer].ptr()->update_router_bias(sums.counts_E(layer));
+  for (size_t layer = 0; layer < layers.size(); ++layer) {
+    BiasStep step;
+    step.counts_E = sums.counts_E(layer);
+    step.step = training.step;
+    step.margins = margins[layer];
+    step.communicator = training.world;
+    layers[layer].ptr()->update_router_bias(step);
+  }
+}
+
+void move_capacity_factor(Training& training, const StepSums& sums) {
+  if (!training.capacity_factor.defined() || sums.layers().empty()) return;
+  double drop_rate = 0;
+  for (const LayerSums& layer : sums.layers()) {
+    const std::vector<int64_t> counts_E = layer.counts_E();
+    const auto selected = std::accumulate(counts_E.begin(), counts_E.end(), int64_t{0});
+    if (selected > 0)
+      drop_rate += static_cast<double>(selected - layer.kept) / static_cast<double>(selected);
+  }
+  training.capacity_factor.fill_(next_capacity_factor(
+      *training.config.moe.capacity.dynamic, training.capacity_factor.item<double>(),
+      drop_rate / static_cast<double>(sums.layers().size())));
+}
+
+void update(Training& training, double norm, double lr, const StepSums& sums,
+            const Margins& margins) {
+  training.optimizer->step(lr, clip_scale(norm, training.config.optim.clip_norm));
+  update_biases(training, sums, margins);
+  move_capacity_factor(training, sums);
 }
 
 void describe_routing(Training& training, const StepSums& sums, StepReport& report) {
@@ -94,8 +134,9 @@ StepReport train_step(Training& training) {
   if (training.balance->needs_counting_pass()) count_step(training, batches);
 
   StepSums sums(training, training.micro_batches_per_step());
+  Margins margins;
   for (size_t micro = 0; micro < batches.size(); ++micro)
-    run_micro_batch(training, batches[micro], static_cast<int64_t>(micro), sums);
+    run_micro_batch(training, batches[micro], static_cast<int64_t>(micro), sums, margins);
   const double norm = reduce_gradients(training);
   sums.reduce(*training.world);
 
@@ -106,7 +147,7 @@ StepReport train_step(Training& training) {
   report.loss = report.nll + report.aux_loss;
   report.grad_norm = norm;
   report.skipped = !std::isfinite(report.loss) || !std::isfinite(norm);
-  if (!report.skipped) update(training, norm, report.lr, sums);
+  if (!report.skipped) update(training, norm, report.lr, sums, margins);
   describe_routing(training, sums, report);
 
   const int64_t step_tokens =

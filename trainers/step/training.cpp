@@ -99,6 +99,8 @@ std::unique_ptr<Training> build_training(const TrainConfig& config, Communicator
   training->balance = std::make_unique<BalanceLoss>(make_balance_terms(config.moe),
                                                     config.moe.num_experts, config.moe.top_k);
   training->recent_load = std::make_unique<LoadWindow>(experts_per_layer(training->model));
+  if (config.moe.capacity.dynamic)
+    training->capacity_factor = at::full({1}, *config.moe.capacity.factor, at::kDouble);
   training->saved_step = at::zeros({}, at::kLong);
   training->saved_tokens = at::zeros({}, at::kLong);
   return training;
@@ -113,6 +115,8 @@ RoutingContext routing_context(const Training& training, int64_t first_sequence,
   context.first_token = first_sequence * context.sequence_length;
   context.communicator = training.world;
   context.training = for_training;
+  if (training.capacity_factor.defined())
+    context.capacity_factor = training.capacity_factor.item<double>();
   return context;
 }
 

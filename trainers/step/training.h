@@ -42,6 +42,8 @@ struct Training {
   int64_t step = 0;    ///< optimizer steps done; same
   int64_t tokens = 0;  ///< tokens seen; same
 
+  at::Tensor capacity_factor;  ///< fp64 [1], moved by `moe.capacity.dynamic`, else undefined; same
+
   at::Tensor saved_step, saved_tokens;  ///< int64 scalars: `step` and `tokens` as saved state
 
   int64_t micro_batches_per_step() const { return config.num_micro_batches(); }
@@ -57,7 +59,8 @@ std::vector<int64_t> experts_per_layer(const Transformer& model);
 /// What the layers may know about a batch whose row 0 is sequence `first_sequence`.
 RoutingContext routing_context(const Training& training, int64_t first_sequence, bool for_training);
 
-/// Weights and router biases held by this rank, under global names. The tensors are live.
+/// Weights, router biases and controllers held by this rank, under global names. The tensors are
+/// live.
 StateList model_state(Training& training);
 /// Every tensor of the run's state held by this rank, under global names: weights, optimizer
 /// moments, router biases, load windows, positions. The tensors are live.

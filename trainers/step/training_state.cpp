@@ -50,6 +50,8 @@ StateList model_state(Training& training) {
   add_both(training, training.dense->data, training.experts->data, "", state);
   for (const auto& buffer : training.model->named_buffers())
     state.push_back({global_name(buffer.key()), buffer.value()});
+  if (training.capacity_factor.defined())
+    state.push_back({"controllers.capacity_factor", training.capacity_factor});
   return state;
 }
 

@@ -1,40 +1,14 @@
 #include "core/moe/options/balance_options.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <vector>
 
 #include "core/config/fields.h"
-#include "core/config/nearest.h"
-#include "core/moe/options/read_count.h"
+#include "core/moe/options/scope.h"
 
 namespace switchyard {
 namespace {
 
-const char* const kScopeForms = "step | micro_batch | sequence | {sequences: n}";
-
-void read_scope(const Value& value, BalanceOptions& options) {
-  if (value.is_map()) {
-    for (const auto& [key, child] : value.map)
-      if (key != "sequences") child.fail_key("unknown key" + suggestion(key, {"sequences"}));
-    if (value.map.empty()) value.fail(fmt::format("{{}} is not a scope; allowed: {}", kScopeForms));
-    options.scope_sequences = read_count(value.map[0].second, 1);
-    options.scope = "sequences";
-    return;
-  }
-  const std::vector<std::string> words = {"step", "micro_batch", "sequence"};
-  if (!value.is_scalar() || std::find(words.begin(), words.end(), value.scalar) == words.end())
-    value.fail(value.shown() + " is not a scope" +
-               suggestion(value.is_scalar() ? value.scalar : "", words) + ", {sequences: n}");
-  options.scope = value.scalar;
-  options.scope_sequences = 0;
-}
-
-Value print_scope(const BalanceOptions& options) {
-  if (options.scope != "sequences") return Value::of_word(options.scope);
-  return Value::of_map({{"sequences", Value::of_integer(options.scope_sequences)}});
-}
+const std::vector<std::string> kScopes = {"step", "micro_batch", "sequence"};
 
 }  // namespace
 
@@ -60,13 +34,14 @@ void describe(Fields& fields, BalanceOptions& options) {
                     "aux_loss_alpha", "alpha", "weight", "coefficient", "lambda"});
   fields
       .custom(
-          "scope", kScopeForms, [&options](const Value& value) { read_scope(value, options); },
-          [&options] { return print_scope(options); },
+          "scope", scope_forms(kScopes),
+          [&options](const Value& value) {
+            read_scope(value, kScopes, options.scope, options.scope_sequences);
+          },
+          [&options] { return print_scope(options.scope, options.scope_sequences); },
           "Tokens over which load and scores are averaged.")
       .only_for({"load_balance"})
-      .with_schema(
-          R"({"anyOf": [{"enum": ["step", "micro_batch", "sequence"]}, {"type": "object", "properties":
-          {"sequences": {"type": "integer", "minimum": 1}}, "required": ["sequences"], "additionalProperties": false}]})");
+      .with_schema(scope_schema(kScopes));
   fields
       .choice("f", options.f, {"running", "exact"},
               "Load over the step so far, or over the whole step by a forward-only counting pass.")

@@ -8,21 +8,36 @@ namespace switchyard {
 
 class Fields;
 
+/// `moe.capacity.dynamic`: the factor follows the drop rate.
+struct DynamicCapacity {
+  double min = 0, max = 0;  ///< bounds of the factor
+  double target_drop = 0;   ///< wanted share of refused assignments
+};
+
 /// `moe.capacity`: how many tokens an expert accepts.
 struct CapacityOptions {
   std::optional<double> factor;       ///< none = dropless
   std::optional<double> eval_factor;  ///< factor in evaluation; auto = factor
   bool eval_dropless = false;         ///< eval_factor: none
-  std::string order = "position";     ///< position | probability | batch_priority
-  std::string overflow = "drop";
-  std::string scope = "micro_batch";  ///< micro_batch | sequence
+  std::string order = "position";     ///< position | probability | batch_priority | random
+  std::string overflow = "drop";      ///< drop | next_choice
+  std::string scope = "micro_batch";  ///< micro_batch | sequence | sequences
+  int64_t scope_sequences = 0;        ///< group size of scope {sequences: n}
   int64_t min = 0;                    ///< lowest capacity
   bool renormalize = false;           ///< weights of the kept ÷ their sum
+  std::optional<DynamicCapacity> dynamic;
 
+  bool is_set() const { return factor.has_value() || eval_factor.has_value(); }
   /// The factor in force in training or evaluation; nullopt = dropless.
   std::optional<double> factor_in(bool training) const {
     if (training) return factor;
     return eval_dropless ? std::nullopt : eval_factor ? eval_factor : factor;
+  }
+  /// Whether a place in evaluation is given by weight or left over by others, so that it depends on
+  /// later tokens where the capacity binds.
+  bool looks_ahead() const {
+    return factor_in(false).has_value() &&
+           (order == "probability" || order == "batch_priority" || overflow == "next_choice");
   }
 };
 

@@ -5,13 +5,15 @@
 #include "core/kernels/select.h"
 #include "core/moe/routers/intervention.h"
 #include "core/moe/routers/random.h"
+#include "core/moe/routers/selection_keys.h"
 
 namespace switchyard {
 namespace {
 
 class GShardRouter final : public Router {
  public:
-  explicit GShardRouter(int64_t num_experts) : num_experts_(num_experts) {}
+  GShardRouter(int64_t num_experts, bool multiplicative_bias)
+      : num_experts_(num_experts), multiplicative_bias_(multiplicative_bias) {}
 
   RoutingDecision decide(const RouterInputs& inputs, const at::Tensor& bias_E,
                          const RoutingContext& context) const override {
@@ -19,10 +21,8 @@ class GShardRouter final : public Router {
     decision.logits_TE = inputs.logits_TE;
     decision.scores_TE = at::softmax(inputs.logits_TE, -1);
     decision.probs_TE = decision.scores_TE;
-    at::Tensor keys_TE = decision.scores_TE.detach();
-    if (bias_E.defined()) keys_TE = keys_TE + bias_E.to(keys_TE.dtype());
-    decision.ranking_TE = keys_TE;
-    decision.expert_ids_TK = select_top_k(keys_TE, 2);
+    decision.ranking_TE = selection_keys(decision.scores_TE, bias_E, multiplicative_bias_);
+    decision.expert_ids_TK = select_top_k(decision.ranking_TE, 2);
     if (bias_E.defined())
       decision.moved =
           count_moved(decision.expert_ids_TK, select_top_k(decision.scores_TE.detach(), 2));
@@ -31,6 +31,15 @@ class GShardRouter final : public Router {
     if (context.training) drop_unlikely_second(decision, context);
     decision.counts_E = count_experts(decision.expert_ids_TK, num_experts_);
     return decision;
+  }
+
+  at::Tensor weights_of(const RoutingDecision& decision,
+                        const at::Tensor& expert_ids_TK) const override {
+    const at::Tensor none_TK = expert_ids_TK.lt(0);
+    const at::Tensor gates_TK =
+        decision.scores_TE.gather(1, expert_ids_TK.clamp_min(0)).masked_fill(none_TK, 0);
+    const at::Tensor best_TK = decision.scores_TE.gather(1, select_top_k(decision.ranking_TE, 2));
+    return gates_TK / at::where(none_TK.any(-1, true), best_TK, gates_TK).sum(-1, true);
   }
 
  private:
@@ -45,12 +54,13 @@ class GShardRouter final : public Router {
   }
 
   int64_t num_experts_;
+  bool multiplicative_bias_;
 };
 
 }  // namespace
 
-std::unique_ptr<Router> make_gshard_router(int64_t num_experts) {
-  return std::make_unique<GShardRouter>(num_experts);
+std::unique_ptr<Router> make_gshard_router(int64_t num_experts, bool multiplicative_bias) {
+  return std::make_unique<GShardRouter>(num_experts, multiplicative_bias);
 }
 
 }  // namespace switchyard

@@ -23,6 +23,7 @@ TopKRule top_k_rule(const MoEOptions& options) {
   rule.top_k = options.top_k;
   rule.num_groups = router.groups;
   rule.kept_groups = router.kept_groups;
+  rule.multiplicative_bias = options.bias.multiplies();
   if (router.type == "mixtral") {
     rule.weights = Weights::kSoftmaxOfKept;
   } else if (router.type == "deepseek_v3") {
@@ -51,7 +52,7 @@ HierarchyRule hierarchy_rule(const RouterOptions& router) {
 std::unique_ptr<Router> make_plain_router(const MoEOptions& options) {
   const RouterOptions& router = options.router;
   const int64_t E = options.num_experts, K = options.top_k;
-  if (router.type == "gshard") return make_gshard_router(E);
+  if (router.type == "gshard") return make_gshard_router(E, options.bias.multiplies());
   if (router.type == "noisy_top_k") return make_noisy_top_k_router(E, K);
   if (router.type == "relu") return make_relu_router(E);
   if (router.type == "gumbel") return make_gumbel_router(E, K, router.temperature);

@@ -22,10 +22,10 @@ struct RouterInputs {
 class Router {
  public:
   virtual ~Router() = default;
-  /// bias_E is added to the scores for selection only (undefined = none; only routers whose traits
-  /// have `takes_bias` are given one). Fills every field of the decision but kept_TK and slot_TK.
-  /// The weights are those before `moe.router.scale`. Ties go to the lower expert. A rank may have
-  /// no tokens. Local.
+  /// bias_E is added to the scores (under `bias.type: multiplicative` multiplied with them) for
+  /// selection only (undefined = none; only routers whose traits have `takes_bias` are given one).
+  /// Fills every field of the decision but those that capacity fills. The weights are those before
+  /// `moe.router.scale`. Ties go to the lower expert. A rank may have no tokens. Local.
   virtual RoutingDecision decide(const RouterInputs& inputs, const at::Tensor& bias_E,
                                  const RoutingContext& context) const = 0;
   /// Combine weights, before `scale`, of other experts than those that `decision` chose (−1 = none,

@@ -4,6 +4,7 @@
 
 #include "core/kernels/select.h"
 #include "core/moe/routers/intervention.h"
+#include "core/moe/routers/selection_keys.h"
 
 namespace switchyard {
 namespace {
@@ -22,8 +23,7 @@ class TopKRouter final : public Router {
     decision.probs_TE = rule_.score == TopKRule::Score::kSoftmax
                             ? decision.scores_TE
                             : decision.scores_TE / (decision.scores_TE.sum(-1, true) + kTiny);
-    at::Tensor keys_TE = decision.scores_TE.detach();
-    if (bias_E.defined()) keys_TE = keys_TE + bias_E.to(keys_TE.dtype());
+    at::Tensor keys_TE = selection_keys(decision.scores_TE, bias_E, rule_.multiplicative_bias);
     if (rule_.kept_groups < rule_.num_groups) keys_TE = limit_to_groups(keys_TE, rule_);
     decision.expert_ids_TK = select_top_k(keys_TE, rule_.top_k);
     if (bias_E.defined())

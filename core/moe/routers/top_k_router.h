@@ -19,6 +19,7 @@ struct TopKRule {
   int64_t num_groups = 1;
   int64_t kept_groups = 1;
   Weights weights = Weights::kScore;
+  bool multiplicative_bias = false;  ///< select by s·b, not s + b
 };
 
 std::unique_ptr<Router> make_top_k_router(const TopKRule& rule);

@@ -51,7 +51,7 @@ TEST_CASE("DeepSeekMoE with a bias rate balances by its bias") {
   auto counts = torch::ones({16}, torch::kLong);
   counts[3] = 100;
 
-  layer->update_router_bias(counts);
+  layer->update_router_bias({counts});
 
   CHECK(layer->router_bias_E[3].item<float>() == Approx(-0.1f));
   CHECK(layer->router_bias_E[0].item<float>() == Approx(0.1f));

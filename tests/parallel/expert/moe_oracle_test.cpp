@@ -73,6 +73,20 @@ void add_own_rules(const std::function<void(const std::string&, MoEOptions)>& ad
   add("relu", moe_options("relu", 5, 2));
 }
 
+template <class Add>
+void add_next_choice(const std::string& order, const Add& add) {
+  for (const std::string router : {"switch", "mixtral", "gshard", "top_k"})
+    for (const bool renormalize : {false, true}) {
+      const int64_t k = router == "switch" ? 1 : 2;
+      if (k == 1 && renormalize) continue;
+      auto moe = with_capacity(moe_options(router, 5, k), order, "sequences", renormalize);
+      moe.capacity.factor = 0.9;
+      moe.capacity.scope_sequences = 3;
+      moe.capacity.overflow = "next_choice";
+      add(router + " next_choice " + order + (renormalize ? " renormalised" : ""), moe);
+    }
+}
+
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
   auto add = [&](const std::string& name, MoEOptions moe) { cases.push_back({name, moe}); };
@@ -108,7 +122,7 @@ std::vector<Case> all_cases() {
   auto residual = moe_options("switch", 5, 1);
   residual.residual = true;
   add("a dense feed-forward plus top-1", residual);
-  for (const auto* order : {"position", "probability", "batch_priority"})
+  for (const auto* order : {"position", "probability", "batch_priority", "random"})
     for (const auto* scope : {"micro_batch", "sequence"})
       for (const auto* router : {"switch", "mixtral", "gshard"}) {
         const int64_t k = std::string(router) == "switch" ? 1 : 2;
@@ -117,6 +131,8 @@ std::vector<Case> all_cases() {
                           std::string(router) == "mixtral"));
       }
   add_own_rules(add);
+  for (const auto* order : {"position", "probability", "batch_priority", "random"})
+    add_next_choice(order, add);
   add("evaluation: eval_factor, no random numbers",
       with_capacity(moe_options("gshard", 4, 2), "position", "micro_batch"));
   cases.back().training = false;

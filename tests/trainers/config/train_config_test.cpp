@@ -210,6 +210,36 @@ TEST_CASE("combinations that cannot work name both keys and their place") {
                         "moe.router.groups: 4"));
     CHECK(moe("top_k: 4, router: {groups: 4}").empty());
   }
+  SECTION("biases") {
+    CHECK(moe("bias: {type: quantile}").empty());
+    CHECK_THAT(moe("bias: {type: quantile}, top_k: 16"),
+               Contains("moe.bias.type: quantile needs an expert that is not chosen; allowed: "
+                        "moe.top_k below moe.num_experts: 16"));
+    CHECK_THAT(moe("bias: {type: quantile}, router: {groups: 2}"),
+               Contains("moe.bias.type: quantile does not know groups; allowed: "
+                        "moe.router.groups: 1, not 2"));
+    CHECK_THAT(moe("bias: {type: multiplicative, zero_mean: true}"),
+               Contains("moe.bias.zero_mean: belongs to type sign, proportional, pid"));
+    CHECK(moe("bias: {type: sign, rate: {0: 0.001, 1000: 0}}").empty());
+    CHECK_THAT(moe("bias: {type: sign, ema: 1}"), Contains("allowed: number ≥ 0 and < 1"));
+  }
+  SECTION("capacity") {
+    CHECK(moe("capacity: {factor: 1.25, dynamic: {min: 1, max: 2, target_drop: 0.01}}").empty());
+    CHECK_THAT(moe("capacity: {dynamic: {min: 1, max: 2, target_drop: 0.01}}"),
+               Contains("moe.capacity.dynamic: starts at moe.capacity.factor, which is none"));
+    CHECK_THAT(moe("capacity: {factor: 3, dynamic: {min: 1, max: 2, target_drop: 0.01}}"),
+               Contains("moe.capacity.factor: 3 is outside moe.capacity.dynamic"));
+    CHECK_THAT(
+        moe("capacity: {factor: 1, dynamic: {min: 1, max: 2}}"),
+        Contains("has no target_drop; allowed: none | {min: n, max: n, target_drop: share}"));
+    CHECK_THAT(moe("capacity: {factor: 1, dynamic: {min: 1, max: 2, target_drop: 2}}"),
+               Contains("moe.capacity.dynamic.target_drop: `2` is out of range"));
+    CHECK_THAT(moe("capacity: {factor: 1, dynamic: {min: 2, max: 1, target_drop: 0}}"),
+               Contains("min: 2 is above max: 1"));
+    CHECK_THAT(moe("capacity: {factor: 1, scope: {sequence: 2}}"),
+               Contains("did you mean `sequences`?"));
+    CHECK(moe("capacity: {factor: 1, scope: {sequences: 2}, overflow: next_choice}").empty());
+  }
   SECTION("shared experts") {
     CHECK_THAT(moe("shared_dim: 64"), Contains("moe.shared_dim: 64 without shared experts"));
     CHECK(moe("shared_dim: 64, shared_experts: 1").empty());
@@ -267,7 +297,8 @@ TEST_CASE("options of an unselected router are refused in the layer of its type"
   CHECK_THAT(problem("moe: {router: {type: mixtral, normalize: true}}\n"),
              Contains("moe.router.normalize: belongs to type top_k"));
   CHECK_THAT(problem("moe: {bias: {rate: 0.1}}\n"),
-             Contains("moe.bias.rate: belongs to type sign; here type is none (default)"));
+             Contains("moe.bias.rate: belongs to type sign, proportional, multiplicative; here "
+                      "type is none (default)"));
   SECTION("while a later type resets them") {
     const TrainConfig config =
         config_of("moe: {router: {type: deepseek_v3, groups: 4, kept_groups: 2, scale: 2.5}}\n",
@@ -276,6 +307,21 @@ TEST_CASE("options of an unselected router are refused in the layer of its type"
     CHECK(config.moe.router.scale == 1.0);
     CHECK(config.moe.router.groups == 1);
   }
+}
+
+TEST_CASE("a capacity that looks at later tokens is noted once") {
+  const auto notes = [](const std::string& capacity) {
+    const ConfigFile file("moe: {capacity: {" + capacity + "}}\n");
+    std::string all;
+    for (const std::string& note : file.load().notes) all += note + "\n";
+    return all;
+  };
+  CHECK(notes("factor: 1") == "");
+  CHECK(notes("factor: 1, eval_factor: none, order: probability") == "");
+  CHECK_THAT(notes("factor: 1, order: batch_priority"),
+             Contains("order: batch_priority is not causal where the capacity binds"));
+  CHECK_THAT(notes("factor: 1, overflow: next_choice"),
+             Contains("overflow: next_choice is not causal where the capacity binds"));
 }
 
 TEST_CASE("what depends on the number of ranks is checked when it is known") {

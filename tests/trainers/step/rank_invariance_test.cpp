@@ -55,6 +55,18 @@ TrainConfig gshard_config(const std::string& precision, const std::string& order
   return config;
 }
 
+// What gathers keys, walks rankings and moves a factor and biases over all ranks.
+TrainConfig overflow_config(const std::string& precision) {
+  TrainConfig config = gshard_config(precision, "random");
+  config.moe.capacity.factor = 1.0;
+  config.moe.capacity.overflow = "next_choice";
+  config.moe.capacity.scope = "sequences";
+  config.moe.capacity.scope_sequences = 3;
+  config.moe.capacity.dynamic = DynamicCapacity{0.9, 1.5, 0.01};
+  config.moe.bias.type = "quantile";
+  return config;
+}
+
 TrainConfig deepseek_config(const std::string& precision) {
   TrainConfig config = base_config(precision);
   config.moe.top_k = 3;
@@ -149,6 +161,8 @@ void check_fp32(const std::string& name, const TrainConfig& config) {
 TEST_CASE("invariance: fp64 training is the same for any number of ranks and expert axis") {
   for (const auto* order : {"position", "probability", "batch_priority"})
     check_fp64(std::string("gshard, capacity by ") + order, gshard_config("fp64", order));
+  check_fp64("gshard, random order, next_choice, dynamic capacity, quantile bias",
+             overflow_config("fp64"));
   check_fp64("deepseek_v3, groups, shared expert", deepseek_config("fp64"));
 }
 
