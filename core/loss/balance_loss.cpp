@@ -26,10 +26,10 @@ void add_to(std::vector<std::vector<at::Tensor>>& table, size_t layer, size_t te
 
 }  // namespace
 
-BalanceLoss::BalanceLoss(BalanceTerms terms, int64_t num_experts, int64_t top_k)
-    : terms_(std::move(terms)), num_experts_(num_experts), top_k_(top_k) {}
+BalanceLoss::BalanceLoss(BalanceTerms terms) : terms_(std::move(terms)) {}
 
-void BalanceLoss::begin_step() {
+void BalanceLoss::begin_step(const StepCoefficients& now) {
+  now_ = now;
   seen_.clear();
   exact_.clear();
 }
@@ -41,7 +41,8 @@ bool BalanceLoss::needs_counting_pass() const {
 }
 
 BalanceLoss::Gathered BalanceLoss::gather(const at::Tensor& mine_SW, Communicator& comm) const {
-  if (comm.size() == 1) return {mine_SW, 0};
+  const bool empty = mine_SW.size(1) == 0;  // on every rank alike
+  if (comm.size() == 1 || empty) return {mine_SW, 0};
   const at::Tensor counts = at::full({1}, mine_SW.size(0), at::kLong);
   at::Tensor all_counts = at::empty({comm.size(), 1}, at::kLong);
   comm.all_gather({all_counts}, {counts})->wait();
@@ -92,21 +93,43 @@ BalanceValue BalanceLoss::evaluate(const LayerTerms& layers, int64_t sequence_le
         const int64_t width = layers[layer][term].size(1);
         const at::Tensor sums_NW = all_NW.narrow(1, column, width);
         column += width;
-        TermContext context{sequence_length, num_experts_, top_k_,
-                            step_counts(layer, term, sums_NW.detach())};
+        const TermContext context{sequence_length, step_counts(layer, term, sums_NW.detach())};
         const at::Tensor value = terms_[term]->value(sums_NW, context);
         result.terms.back().push_back(value.item<double>());
-        total = total + value * (terms_[term]->coefficient() / static_cast<double>(layers.size()));
+        total = total + value * share_of(*terms_[term], layers.size());
       }
     }
   }
   result.value = total.item<double>();
-  if (mine_SW.requires_grad()) {
+  if (mine_SW.requires_grad() && total.requires_grad()) {
     const at::Tensor slope_NW = torch::autograd::grad({total}, {all_NW})[0];
     const at::Tensor slope_SW = slope_NW.narrow(0, gathered.first, mine_SW.size(0));
     result.surrogate = (mine_SW * slope_SW).sum();
   }
   return result;
+}
+
+BalanceValue BalanceLoss::evaluate_weights(const std::vector<at::Tensor>& routers, int rank) const {
+  BalanceValue result;
+  at::Tensor total;
+  for (const at::Tensor& router_ED : routers) {
+    result.terms.emplace_back();
+    for (const auto& term : terms_) {
+      const at::Tensor value = term->weight_value(router_ED);
+      result.terms.back().push_back(value.defined() ? value.item<double>() : 0.0);
+      if (!value.defined()) continue;
+      const at::Tensor weighted = value * share_of(*term, routers.size());
+      total = total.defined() ? total + weighted : weighted;
+    }
+  }
+  if (!total.defined()) return result;
+  result.value = total.item<double>();
+  if (rank == 0) result.surrogate = total;
+  return result;
+}
+
+double BalanceLoss::share_of(const BalanceTerm& term, size_t num_layers) const {
+  return term.coefficient(now_) / static_cast<double>(num_layers);
 }
 
 }  // namespace switchyard

@@ -1,22 +1,50 @@
 #include "core/loss/balance_terms.h"
 
+#include <algorithm>
+
 #include "core/base/error.h"
+#include "core/loss/device_terms.h"
+#include "core/loss/entropy_terms.h"
 #include "core/loss/load_balance_term.h"
+#include "core/loss/orthogonal_term.h"
+#include "core/loss/relu_l1.h"
+#include "core/loss/variation_terms.h"
 #include "core/loss/z_term.h"
 
 namespace switchyard {
+namespace {
 
-BalanceTerms make_balance_terms(const MoEOptions& moe) {
+// M: the groups of experts that a token can reach.
+int64_t most_groups(const MoEOptions& moe, int64_t num_groups) {
+  if (moe.router.type == "soft") return num_groups;
+  const bool limited = moe.router.kept_groups < moe.router.groups;
+  return std::min(moe.top_k, limited ? moe.router.kept_groups : num_groups);
+}
+
+std::shared_ptr<const BalanceTerm> make_term(const BalanceOptions& options, const MoEOptions& moe,
+                                             int64_t num_devices) {
+  const int64_t groups = options.groups.value_or(num_devices);
+  const std::string& type = options.type;
+  if (type == "load_balance") return make_load_balance_term(options, moe.top_k);
+  if (type == "device") return make_device_term(options, groups);
+  if (type == "communication")
+    return make_communication_term(options, groups, most_groups(moe, groups));
+  if (type == "importance") return make_importance_term(options);
+  if (type == "load") return make_load_term(options);
+  if (type == "z") return make_z_term(options);
+  if (type == "entropy") return make_entropy_term(options);
+  if (type == "token_entropy") return make_token_entropy_term(options);
+  if (type == "orthogonal") return make_orthogonal_term(options);
+  throw ConfigError(fmt::format("moe.balance: {} is not a balance term", type));
+}
+
+}  // namespace
+
+BalanceTerms make_balance_terms(const MoEOptions& moe, int64_t num_devices) {
   BalanceTerms terms;
-  for (const BalanceOptions& options : moe.balance) {
-    if (options.type == "load_balance") {
-      terms.push_back(make_load_balance_term(options, moe));
-    } else if (options.type == "z") {
-      terms.push_back(make_z_term(options));
-    } else {
-      throw ConfigError(fmt::format("moe.balance: {} is not a balance term", options.type));
-    }
-  }
+  for (const BalanceOptions& options : moe.balance)
+    terms.push_back(make_term(options, moe, num_devices));
+  if (moe.router.type == "relu") terms.push_back(make_relu_l1_term(moe.top_k));
   return terms;
 }
 

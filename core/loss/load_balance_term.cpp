@@ -3,15 +3,17 @@
 #include <algorithm>
 
 #include "core/kernels/select.h"
+#include "core/loss/option_term.h"
+#include "core/loss/selected.h"
 #include "core/loss/sequence_sum.h"
 
 namespace switchyard {
 namespace {
 
-class LoadBalanceTerm final : public BalanceTerm {
+class LoadBalanceTerm final : public OptionTerm {
  public:
-  LoadBalanceTerm(const BalanceOptions& options, const MoEOptions& moe)
-      : options_(options), top_k_(moe.top_k), num_experts_(moe.num_experts) {}
+  LoadBalanceTerm(const BalanceOptions& options, int64_t top_k)
+      : OptionTerm(options), top_k_(top_k) {}
 
   // Columns: Σ p over the sequence's tokens [E], then its counts [E].
   at::Tensor sequence_sums(const RoutingDecision& decision,
@@ -22,7 +24,7 @@ class LoadBalanceTerm final : public BalanceTerm {
   }
 
   at::Tensor value(const at::Tensor& sums_NW, const TermContext& context) const override {
-    const int64_t N = sums_NW.size(0), E = num_experts_;
+    const int64_t N = sums_NW.size(0), E = sums_NW.size(1) / 2;
     at::Tensor total = at::zeros({}, sums_NW.options());
     const int64_t group = group_size(N);
     for (int64_t first = 0; first < N; first += group) {
@@ -41,14 +43,13 @@ class LoadBalanceTerm final : public BalanceTerm {
 
   at::Tensor counts(const at::Tensor& sums_NW) const override {
     if (options_.scope != "step") return {};
-    return sums_NW.narrow(1, num_experts_, num_experts_).detach().sum(0);
+    const int64_t E = sums_NW.size(1) / 2;
+    return sums_NW.narrow(1, E, E).detach().sum(0);
   }
 
   bool needs_counting_pass() const override {
     return options_.scope == "step" && options_.f == "exact";
   }
-  double coefficient() const override { return options_.coef; }
-  const std::string& name() const override { return options_.type; }
 
  private:
   int64_t group_size(int64_t num_sequences) const {
@@ -64,22 +65,17 @@ class LoadBalanceTerm final : public BalanceTerm {
       ids_TK = select_top_k(decision.scores_TE.detach(), top_k_);
     }
     if (options_.first_choice) ids_TK = ids_TK.narrow(1, 0, 1);
-    // Column 0 takes the −1 of tokens with fewer choices.
-    at::Tensor chosen =
-        at::zeros({ids_TK.size(0), num_experts_ + 1}, ids_TK.options().dtype(at::kDouble));
-    chosen.scatter_(1, ids_TK + 1, 1.0);
-    return chosen.narrow(1, 1, num_experts_);
+    return selected_TE(ids_TK, decision.probs_TE.size(1));
   }
 
-  BalanceOptions options_;
-  int64_t top_k_, num_experts_;
+  int64_t top_k_;
 };
 
 }  // namespace
 
 std::shared_ptr<const BalanceTerm> make_load_balance_term(const BalanceOptions& options,
-                                                          const MoEOptions& moe) {
-  return std::make_shared<LoadBalanceTerm>(options, moe);
+                                                          int64_t top_k) {
+  return std::make_shared<LoadBalanceTerm>(options, top_k);
 }
 
 }  // namespace switchyard

@@ -7,7 +7,8 @@
 
 namespace switchyard {
 
+/// `top_k`: experts per token that `count: unbiased` counts.
 std::shared_ptr<const BalanceTerm> make_load_balance_term(const BalanceOptions& options,
-                                                          const MoEOptions& moe);
+                                                          int64_t top_k);
 
 }  // namespace switchyard

@@ -1,13 +1,14 @@
 #include "core/loss/z_term.h"
 
+#include "core/loss/option_term.h"
 #include "core/loss/sequence_sum.h"
 
 namespace switchyard {
 namespace {
 
-class ZTerm final : public BalanceTerm {
+class ZTerm final : public OptionTerm {
  public:
-  explicit ZTerm(const BalanceOptions& options) : options_(options) {}
+  using OptionTerm::OptionTerm;
 
   at::Tensor sequence_sums(const RoutingDecision& decision,
                            const RoutingContext& context) const override {
@@ -15,15 +16,8 @@ class ZTerm final : public BalanceTerm {
   }
 
   at::Tensor value(const at::Tensor& sums_NW, const TermContext& context) const override {
-    const int64_t tokens = std::max<int64_t>(sums_NW.size(0) * context.sequence_length, 1);
-    return sums_NW.sum() / static_cast<double>(tokens);
+    return sums_NW.sum() / tokens_of(sums_NW, context);
   }
-
-  double coefficient() const override { return options_.coef; }
-  const std::string& name() const override { return options_.type; }
-
- private:
-  BalanceOptions options_;
 };
 
 }  // namespace

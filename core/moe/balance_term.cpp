@@ -6,4 +6,8 @@ at::Tensor BalanceTerm::counts(const at::Tensor&) const {
   return {};
 }
 
+at::Tensor BalanceTerm::weight_value(const at::Tensor&) const {
+  return {};
+}
+
 }  // namespace switchyard

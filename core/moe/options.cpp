@@ -207,6 +207,7 @@ void validate(const MoEOptions& options) {
   check_groups(options);
   check_hierarchy(options);
   check_traits(options);
+  check_balance(options.balance, options.router, options.num_experts, options.top_k);
   check_beside(options);
   check_quantile(options);
   check_capacity(options);

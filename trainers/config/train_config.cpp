@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <map>
 #include <numeric>
 
 #include "core/base/error.h"
@@ -10,6 +11,7 @@
 #include "core/config/forms.h"
 #include "core/config/layers.h"
 #include "core/config/sources.h"
+#include "core/moe/options/coefficient_sources.h"
 
 namespace switchyard {
 namespace {
@@ -22,6 +24,32 @@ void fill_defaults(TrainConfig& config, const Origins& origins, const std::strin
   if (!origins.find("run.dir")) config.run.dir = (fs::path("runs") / config.run.name).string();
   if (!origins.find("optim.min_lr"))
     config.optim.min_lr = std::min(config.optim.min_lr, config.optim.lr);
+}
+
+/// Coefficients written in another system's convention become ours, with both in the origin.
+std::vector<std::string> convert_coefficients(TrainConfig& config, Origins& origins) {
+  std::vector<std::string> notes;
+  const CoefficientShape shape{std::max<int64_t>(config.num_moe_layers(), 1),
+                               config.moe.num_experts, config.moe.top_k};
+  for (size_t i = 0; i < config.moe.balance.size(); ++i) {
+    BalanceOptions& term = config.moe.balance[i];
+    if (term.from == "switchyard") continue;
+    const std::string path = fmt::format("moe.balance.{}", i);
+    CoefficientFactor factor;
+    with_marks(origins, [&] { factor = coefficient_factor(term.from, term.type, shape, path); });
+    std::map<int64_t, double> pieces = term.coef.pieces();
+    for (auto& [step, coef] : pieces) coef *= factor.factor;
+    const std::string theirs = fmt::format("{} of {} × {}", print_step_value(term.coef).shown(),
+                                           term.from, factor.formula);
+    term.coef = StepValue(std::move(pieces));
+    term.from = "switchyard";
+    const std::string ours = print_step_value(term.coef).shown();
+    notes.push_back(fmt::format("{}: {}.coef: {} is {} here", origins.text(path + ".from"), path,
+                                theirs, ours));
+    const Mark origin{fmt::format("{}, {}", origins.text(path + ".from"), theirs), 0, 0};
+    for (const char* key : {".coef", ".from"}) origins.set(path + key, origin);
+  }
+  return notes;
 }
 
 void validate_run(const RunOptions& run) {
@@ -79,6 +107,12 @@ std::vector<std::string> unused_settings(const TrainConfig& config, const Origin
         "moe.capacity: {} is not causal where the capacity binds: a token's place depends on later "
         "tokens; evaluation also reports token choice",
         capacity.overflow == "next_choice" ? "overflow: next_choice" : "order: " + capacity.order));
+  for (size_t i = 0; i < config.moe.balance.size(); ++i)
+    if (config.moe.balance[i].has_groups && !config.moe.balance[i].groups)
+      notes.push_back(
+          fmt::format("{0}: moe.balance.{1}.groups: ranks makes the term depend on the size of the "
+                      "expert axis",
+                      origins.text(fmt::format("moe.balance.{}.groups", i)), i));
   if (config.optim.schedule == "constant") note("optim.min_lr", "the schedule is constant");
   return notes;
 }
@@ -148,7 +182,9 @@ LoadedConfig load_config(const std::string& path, const std::vector<std::string>
     validate(config.optim);
     validate_sequences(config);
   });
-  loaded.notes = unused_settings(config, loaded.origins);
+  loaded.notes = convert_coefficients(config, loaded.origins);
+  for (std::string& note : unused_settings(config, loaded.origins))
+    loaded.notes.push_back(std::move(note));
   return loaded;
 }
 

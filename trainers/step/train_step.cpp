@@ -71,12 +71,28 @@ void run_micro_batch(Training& training, const Batch& batch, int64_t micro, Step
   sums.add_aux(balance.value * share);
 }
 
+// Terms of the routers' weights have no micro-batches.
+void run_weight_terms(Training& training, StepSums& sums) {
+  std::vector<at::Tensor> routers;
+  for (const MoELayer& layer : training.model->moe_layers()) routers.push_back(layer->router_ED);
+  const BalanceValue balance = training.balance->evaluate_weights(routers, training.world->rank());
+  if (balance.surrogate.defined()) balance.surrogate.backward();
+  sums.add_aux(balance.value);
+}
+
 double reduce_gradients(Training& training) {
   training.reduction->start({training.dense->grad, /*expert=*/false});
   training.reduction->start({training.experts->grad, /*expert=*/true});
   training.reduction->finish();
   return std::sqrt(training.reduction->global_squared_norm(
       {{training.dense->grad, /*expert=*/false}, {training.experts->grad, /*expert=*/true}}));
+}
+
+void update_relu_l1(Training& training, const StepSums& sums) {
+  std::vector<at::Tensor> counts_E;
+  for (size_t layer = 0; layer < training.model->moe_layers().size(); ++layer)
+    counts_E.push_back(sums.counts_E(layer));
+  training.relu_l1->update(counts_E, training.tokens_per_step());
 }
 
 void update_biases(Training& training, const StepSums& sums, const Margins& margins) {
@@ -110,6 +126,7 @@ void update(Training& training, double norm, double lr, const StepSums& sums,
   training.optimizer->step(lr, clip_scale(norm, training.config.optim.clip_norm));
   update_biases(training, sums, margins);
   move_capacity_factor(training, sums);
+  if (training.relu_l1) update_relu_l1(training, sums);
 }
 
 void describe_routing(Training& training, const StepSums& sums, StepReport& report) {
@@ -130,13 +147,15 @@ StepReport train_step(Training& training) {
   training.model->train();
   training.dense->zero_grad();
   training.experts->zero_grad();
-  training.balance->begin_step();
+  training.balance->begin_step(
+      {training.step, training.relu_l1 ? training.relu_l1->coefficient() : 0.0});
   if (training.balance->needs_counting_pass()) count_step(training, batches);
 
   StepSums sums(training, training.micro_batches_per_step());
   Margins margins;
   for (size_t micro = 0; micro < batches.size(); ++micro)
     run_micro_batch(training, batches[micro], static_cast<int64_t>(micro), sums, margins);
+  run_weight_terms(training, sums);
   const double norm = reduce_gradients(training);
   sums.reduce(*training.world);
 
@@ -150,8 +169,7 @@ StepReport train_step(Training& training) {
   if (!report.skipped) update(training, norm, report.lr, sums, margins);
   describe_routing(training, sums, report);
 
-  const int64_t step_tokens =
-      training.config.train.sequences_per_step * training.loader->geometry().sequence_length;
+  const int64_t step_tokens = training.tokens_per_step();
   const std::chrono::duration<double> elapsed = Clock::now() - start;
   report.step_ms = 1e3 * elapsed.count();
   report.tokens_per_s = static_cast<double>(step_tokens) / elapsed.count();

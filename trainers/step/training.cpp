@@ -35,7 +35,7 @@ Transformer build_model(Training& training, const ExpertPlacement& placement) {
   options.seed = static_cast<uint64_t>(config.run.seed);
   options.recompute = config.train.recompute == "full";
   options.compute_dtype = compute_dtype(config);
-  options.terms = make_balance_terms(config.moe);
+  options.terms = make_balance_terms(config.moe, training.mesh->expert_size());
   options.make_dispatcher = [&](int64_t) {
     return make_all_to_all_dispatcher(training.mesh->expert_group(), placement);
   };
@@ -96,8 +96,10 @@ std::unique_ptr<Training> build_training(const TrainConfig& config, Communicator
   training->optimizer =
       make_optimizer(config.optim, {training->dense.get(), training->experts.get()});
   training->reduction = std::make_unique<GradientReduction>(*training->mesh);
-  training->balance = std::make_unique<BalanceLoss>(make_balance_terms(config.moe),
-                                                    config.moe.num_experts, config.moe.top_k);
+  training->balance = std::make_unique<BalanceLoss>(training->model->options().terms);
+  if (config.moe.router.type == "relu")
+    training->relu_l1 =
+        std::make_unique<ReluL1>(config.moe.router.l1, config.moe.router.l1_rate, config.moe.top_k);
   training->recent_load = std::make_unique<LoadWindow>(experts_per_layer(training->model));
   if (config.moe.capacity.dynamic)
     training->capacity_factor = at::full({1}, *config.moe.capacity.factor, at::kDouble);

@@ -11,6 +11,7 @@
 #include "core/checkpoint/state.h"
 #include "core/data/loader.h"
 #include "core/loss/balance_loss.h"
+#include "core/loss/relu_l1.h"
 #include "core/metrics/routing_metrics.h"
 #include "core/model/transformer.h"
 #include "core/optim/flat_parameters.h"
@@ -34,6 +35,7 @@ struct Training {
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<GradientReduction> reduction;
   std::unique_ptr<BalanceLoss> balance;
+  std::unique_ptr<ReluL1> relu_l1;          ///< of a relu router, else null; same
   std::unique_ptr<LoadWindow> recent_load;  ///< loads of the last steps; same
   /// Of each MoE layer: int64 [E], rank of the expert axis that holds each expert.
   std::vector<at::Tensor> expert_device_E;
@@ -47,6 +49,9 @@ struct Training {
   at::Tensor saved_step, saved_tokens;  ///< int64 scalars: `step` and `tokens` as saved state
 
   int64_t micro_batches_per_step() const { return config.num_micro_batches(); }
+  int64_t tokens_per_step() const {
+    return config.train.sequences_per_step * config.sequence_length();
+  }
   int64_t moe_layers() const { return static_cast<int64_t>(model->moe_layers().size()); }
 };
 

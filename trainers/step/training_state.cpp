@@ -67,6 +67,7 @@ StateList training_state(Training& training) {
     state.push_back({"metrics.load_window", training.recent_load->ring()});
     state.push_back({"metrics.load_window_steps", training.recent_load->added()});
   }
+  if (training.relu_l1) state.push_back({"controllers.relu_l1", training.relu_l1->state()});
   state.push_back({"step", training.saved_step});
   state.push_back({"loader.position", training.saved_step});
   state.push_back({"tokens", training.saved_tokens});

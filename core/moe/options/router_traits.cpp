@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <vector>
+
 #include "core/base/error.h"
+#include "core/config/fields.h"
+#include "core/config/nearest.h"
 
 namespace switchyard {
 
@@ -21,6 +25,7 @@ RouterTraits router_traits(const RouterOptions& options, int64_t top_k) {
   } else if (type == "noisy_top_k" || type == "hierarchical") {
     traits.takes_bias = false;
     traits.normalises = true;
+    traits.has_load = type == "noisy_top_k";
   } else if (type == "gumbel") {
     traits.takes_bias = false;
   } else if (type == "relu") {
@@ -32,6 +37,17 @@ RouterTraits router_traits(const RouterOptions& options, int64_t top_k) {
     throw ConfigError(fmt::format("moe.router.type: {} is not a router", type));
   }
   return traits;
+}
+
+std::string routers_with(bool RouterTraits::*trait, int64_t top_k) {
+  RouterOptions options;
+  const auto fields = Fields::bind(options);
+  std::vector<std::string> types;
+  for (const std::string& type : fields->find("type")->choices) {
+    options.type = type;
+    if (router_traits(options, top_k).*trait) types.push_back(type);
+  }
+  return types.empty() ? "none" : join(types);
 }
 
 }  // namespace switchyard

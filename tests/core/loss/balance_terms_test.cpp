@@ -2,22 +2,12 @@
 
 #include <catch2/catch.hpp>
 
-#include "core/base/local_communicator.h"
-#include "core/loss/balance_loss.h"
 #include "core/moe/routers/router.h"
+#include "tests/core/loss/term_case.h"
 
 using namespace switchyard;
 
 namespace {
-
-MoEOptions with_term(int64_t experts, int64_t k, BalanceOptions term) {
-  MoEOptions moe;
-  moe.num_experts = experts;
-  moe.top_k = k;
-  moe.router.type = "top_k";
-  moe.balance = {term};
-  return moe;
-}
 
 BalanceOptions load_balance(const std::string& scope) {
   BalanceOptions term;
@@ -33,16 +23,6 @@ RoutingDecision balanced(int64_t tokens, int64_t experts, int64_t k) {
   decision.probs_TE = decision.scores_TE = torch::softmax(decision.logits_TE, -1);
   decision.expert_ids_TK = torch::arange(tokens * k).remainder(experts).reshape({tokens, k});
   return decision;
-}
-
-double value(const MoEOptions& moe, const RoutingDecision& decision, int64_t length) {
-  RoutingContext context;
-  context.sequence_length = length;
-  const BalanceTerms terms = make_balance_terms(moe);
-  BalanceLoss loss(terms, moe.num_experts, moe.top_k);
-  loss.begin_step();
-  auto comm = make_local_communicator();
-  return loss.evaluate({{terms[0]->sequence_sums(decision, context)}}, length, *comm).value;
 }
 
 }  // namespace
@@ -119,9 +99,8 @@ TEST_CASE("The surrogate has the gradient of the value, f held fixed") {
   const BalanceTerms terms = make_balance_terms(moe);
   torch::manual_seed(3);
   const auto logits = torch::randn({6, 4}, torch::kDouble).requires_grad_(true);
-  RoutingContext context;
-  context.sequence_length = 3;
-  BalanceLoss loss(terms, 4, 2);
+  const auto context = sequences_of(3);
+  BalanceLoss loss(terms);
   auto comm = make_local_communicator();
 
   const auto decision = router->decide({logits, {}, {}}, {}, context);
@@ -141,28 +120,27 @@ TEST_CASE("Over a step f is the running count, or the exact one after a counting
   second.probs_TE = second.scores_TE = torch::tensor({{0.25, 0.75}}, torch::kDouble);
   first.expert_ids_TK = torch::tensor({{0}});
   second.expert_ids_TK = torch::tensor({{1}});
-  RoutingContext context;
-  context.sequence_length = 1;
+  const auto context = sequences_of(1);
   auto comm = make_local_communicator();
 
   SECTION("running") {
     const auto terms = make_balance_terms(with_term(2, 1, term));
-    BalanceLoss loss(terms, 2, 1);
-    loss.begin_step();
+    BalanceLoss loss(terms);
+    loss.begin_step({});
     CHECK_FALSE(loss.needs_counting_pass());
     CHECK(loss.evaluate({{terms[0]->sequence_sums(first, context)}}, 1, *comm).value ==
           Approx(1.5));
     CHECK(loss.evaluate({{terms[0]->sequence_sums(second, context)}}, 1, *comm).value ==
           Approx(1.0));
-    loss.begin_step();
+    loss.begin_step({});
     CHECK(loss.evaluate({{terms[0]->sequence_sums(second, context)}}, 1, *comm).value ==
           Approx(1.5));
   }
   SECTION("exact") {
     term.f = "exact";
     const auto terms = make_balance_terms(with_term(2, 1, term));
-    BalanceLoss loss(terms, 2, 1);
-    loss.begin_step();
+    BalanceLoss loss(terms);
+    loss.begin_step({});
     REQUIRE(loss.needs_counting_pass());
     for (const auto* decision : {&first, &second})
       loss.count({{terms[0]->sequence_sums(*decision, context)}}, *comm);
@@ -171,4 +149,35 @@ TEST_CASE("Over a step f is the running count, or the exact one after a counting
     CHECK(loss.evaluate({{terms[0]->sequence_sums(second, context)}}, 1, *comm).value ==
           Approx(1.0));
   }
+}
+
+TEST_CASE("coef may change by step") {
+  auto term = load_balance("micro_batch");
+  term.coef = StepValue({{0, 0.5}, {10, 0.25}, {20, 0.0}});
+  const auto terms = make_balance_terms(with_term(4, 1, term));
+  const auto decision = balanced(4, 4, 1);
+  BalanceLoss loss(terms);
+  auto comm = make_local_communicator();
+  const auto at_step = [&](int64_t step) {
+    loss.begin_step({step, 0});
+    return loss.evaluate({{terms[0]->sequence_sums(decision, sequences_of(4))}}, 4, *comm).value;
+  };
+
+  CHECK(at_step(9) == Approx(0.5));
+  CHECK(at_step(10) == Approx(0.25));
+  CHECK(at_step(20) == 0.0);
+}
+
+TEST_CASE("Layers of different sizes share one list of terms: the mean over layers") {
+  const auto terms = make_balance_terms(with_term(8, 2, load_balance("step")));
+  BalanceLoss loss(terms);
+  loss.begin_step({});
+  auto comm = make_local_communicator();
+  const auto small = balanced(4, 4, 2), large = balanced(4, 8, 2);
+  const auto result = loss.evaluate({{terms[0]->sequence_sums(small, sequences_of(4))},
+                                     {terms[0]->sequence_sums(large, sequences_of(4))}},
+                                    4, *comm);
+
+  CHECK(result.terms.size() == 2);
+  CHECK(result.value == Approx(1.0).epsilon(1e-12));
 }

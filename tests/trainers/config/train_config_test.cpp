@@ -38,9 +38,9 @@ TEST_CASE("an empty map is the documented default config") {
   REQUIRE(config.moe.balance.size() == 2);
   CHECK(config.moe.balance[0].type == "load_balance");
   CHECK(config.moe.balance[0].scope == "step");
-  CHECK(config.moe.balance[0].coef == 0.01);
+  CHECK(config.moe.balance[0].coef.at(0) == 0.01);
   CHECK(config.moe.balance[1].type == "z");
-  CHECK(config.moe.balance[1].coef == 0.001);
+  CHECK(config.moe.balance[1].coef.at(0) == 0.001);
   CHECK(config.moe.bias.type == "none");
   CHECK_FALSE(config.moe.capacity.factor);
   CHECK(config.optim.lr == 3e-3);
@@ -143,7 +143,7 @@ TEST_CASE("balance terms have aliases") {
   CHECK(term("{type: gshard}").first_choice);
   CHECK(term("{type: gshard, scope: micro_batch}").scope == "micro_batch");
   CHECK(term("{type: switch}").type == "load_balance");
-  CHECK(term("{type: z}").coef == 0.001);
+  CHECK(term("{type: z}").coef.at(0) == 0.001);
   CHECK(term("{type: global_batch, f: exact}").f == "exact");
   const auto refused = [](const std::string& text) {
     return problem("moe: {balance: [" + text + "]}\n");
