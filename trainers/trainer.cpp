@@ -32,7 +32,9 @@ class Run {
         folder_(world_, config().run.dir,
                 config().run.resume == "never" ? OldRun::kSetAside : OldRun::kKeep),
         checkpoints_(world_, files_, folder_.checkpoints(), config().checkpoint),
-        run_id_(make_run_id(world_)) {}
+        run_id_(make_run_id(world_)) {
+    training_->trace = open_trace_folder(files_, world_, config());
+  }
 
   ExitCode operator()() {
     const std::vector<std::string> notes = resume();

@@ -3,7 +3,9 @@
 #include <cmath>
 
 #include "core/moe/capacity.h"
+#include "core/moe/routers/forced_router.h"
 #include "core/moe/routers/random.h"
+#include "core/moe/routing_trace.h"
 #include "core/nn/init.h"
 
 namespace switchyard {
@@ -64,6 +66,12 @@ RouterInputs MoELayerImpl::router_inputs(const at::Tensor& x_TD,
   return inputs;
 }
 
+void MoELayerImpl::follow_trace(const RoutingContext& context, RoutingDecision& decision) const {
+  const at::Tensor ids_TK = context.trace->replayed(context, decision.expert_ids_TK.size(0));
+  if (ids_TK.defined()) redirect(*router_, ids_TK.to(decision.expert_ids_TK.device()), decision);
+  context.trace->record(context, decision.expert_ids_TK);
+}
+
 at::Tensor MoELayerImpl::forward(const at::Tensor& x_TD) {
   RoutingContext context;
   context.training = is_training();
@@ -74,6 +82,7 @@ MoEOutput MoELayerImpl::forward(const at::Tensor& x_TD, const RoutingContext& co
   MoEOutput output;
   RoutingDecision& decision = output.decision;
   decision = router_->decide(router_inputs(x_TD, context), router_bias_E, context);
+  if (context.trace) follow_trace(context, decision);
   for (const auto& term : options_.terms)
     output.terms.push_back(term->sequence_sums(decision, context));
   if (options_.moe.bias.type == "quantile" && context.training)

@@ -63,6 +63,7 @@ class MoELayerImpl : public torch::nn::Module {
 
  private:
   RouterInputs router_inputs(const at::Tensor& x_TD, const RoutingContext& context) const;
+  void follow_trace(const RoutingContext& context, RoutingDecision& decision) const;
 
   MoELayerOptions options_;
   BiasState bias_;

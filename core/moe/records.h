@@ -15,6 +15,8 @@ namespace switchyard {
 // e experts held by this rank, K columns of a decision (the most experts any token got), U unique
 // tokens received here, R rows (token, expert) computed here, S sequences of this rank.
 
+class RoutingTrace;
+
 /// What a router may know beside the hidden states. A plain value, made by the trainer for each
 /// forward pass; RoutingContext{} describes one process in evaluation.
 struct RoutingContext {
@@ -28,6 +30,7 @@ struct RoutingContext {
   bool training = false;                 ///< random choices, `factor` rather than `eval_factor`
   /// The factor in force where `moe.capacity.dynamic` moves it; nullopt = as configured.
   std::optional<double> capacity_factor;
+  RoutingTrace* trace = nullptr;         ///< records or replays assignments; nullptr = neither
   /// In evaluation: as semantics section 1 says for the router, or one way whatever the router.
   /// kTokenChoice: each token takes its own top-k, dropless, so that no later token matters.
   /// kWholeBatch: routers that assign a whole batch do so, without noise.

@@ -12,6 +12,7 @@
 #include "core/config/layers.h"
 #include "core/config/sources.h"
 #include "core/moe/options/coefficient_sources.h"
+#include "core/moe/options/router_traits.h"
 
 namespace switchyard {
 namespace {
@@ -71,6 +72,18 @@ void validate_layers(const TrainConfig& config) {
     throw ConfigError(fmt::format(
         "moe.layers: the pattern meets none of model.num_layers: {}; write none for a dense model",
         config.model.num_layers));
+}
+
+void validate_traces(const TrainConfig& config) {
+  const RouterTraits traits = router_traits(config.moe.router, config.moe.top_k);
+  const auto refuse = [&](const char* key, const char* why) {
+    throw ConfigError(fmt::format("train.{}: cannot serve moe.router.type: {}, {}; allowed: none",
+                                  key, config.moe.router.type, why));
+  };
+  if (!config.train.record_routing.empty() && !traits.fixed_columns)
+    refuse("record_routing", "whose tokens have no fixed number of experts");
+  if (!config.train.replay_routing.empty() && !traits.ranks_experts)
+    refuse("replay_routing", "which gives no weight to experts it did not choose");
 }
 
 void validate_sequences(const TrainConfig& config) {
@@ -178,6 +191,7 @@ LoadedConfig load_config(const std::string& path, const std::vector<std::string>
     validate(config.model);
     validate(config.moe);
     validate_layers(config);
+    validate_traces(config);
     validate(config.data);
     validate(config.optim);
     validate_sequences(config);

@@ -15,7 +15,15 @@ namespace fs = std::filesystem;
 
 const std::vector<std::string> kResumeWords = {"auto", "never", "must"};
 
-/// A word, or the path of a checkpoint, relative to the file that names it.
+/// A relative path starts from the file that names it, or from the current folder on the command
+/// line.
+std::string input_path(const Value& value, const fs::path& path) {
+  const bool from_file = value.mark.line > 0;
+  const fs::path folder = from_file ? fs::path(value.mark.source).parent_path() : fs::path();
+  return fs::absolute(folder / path).lexically_normal().string();
+}
+
+/// A word, or the path of a checkpoint.
 void read_resume(const Value& value, std::string& target) {
   const std::string text = value.as_text();
   if (std::find(kResumeWords.begin(), kResumeWords.end(), text) != kResumeWords.end()) {
@@ -27,9 +35,23 @@ void read_resume(const Value& value, std::string& target) {
   if (text.empty() || (!near.empty() && path.parent_path().empty() && !fs::exists(path)))
     value.fail(fmt::format("{} is not one of the choices{}, or the path of a checkpoint",
                            value.shown(), suggestion(text, kResumeWords)));
-  const bool from_file = value.mark.line > 0;
-  const fs::path folder = from_file ? fs::path(value.mark.source).parent_path() : fs::path();
-  target = fs::absolute(folder / path).lexically_normal().string();
+  target = input_path(value, path);
+}
+
+/// A folder, or the word none, which is "".
+Field& folder_or_none(Fields& fields, const std::string& key, std::string& target, bool input,
+                      const std::string& help) {
+  return fields
+      .custom(
+          key, "none | folder",
+          [&target, input](const Value& value) {
+            const std::string path = value.as_text();
+            if (path.empty()) value.fail("the path is empty; allowed: none | folder");
+            target = path == "none" ? "" : input ? input_path(value, path) : path;
+          },
+          [&target] { return target.empty() ? Value::of_word("none") : Value::of_text(target); },
+          help)
+      .with_schema(R"({"type": "string"})");
 }
 
 }  // namespace
@@ -126,6 +148,12 @@ void describe(Fields& fields, TrainOptions& options) {
       .choice("on_nan", options.on_nan, {"abort", "skip"},
               "What a loss or gradient that is not finite does to the run.")
       .also_called({"check_for_nan_in_loss", "nan_policy", "skip_nan"});
+  folder_or_none(fields, "record_routing", options.record_routing, /*input=*/false,
+                 "Folder that each training step's assignments are written to.")
+      .also_called({"moe_router_trace"});
+  folder_or_none(fields, "replay_routing", options.replay_routing, /*input=*/true,
+                 "Folder of recorded assignments that replace the routers' in training.")
+      .also_called({"router_replay", "moe_router_replay"});
 }
 
 void describe(Fields& fields, EvalOptions& options) {

@@ -33,6 +33,8 @@ struct TrainOptions {
   std::string precision = "fp32";          ///< fp32 | fp64 | bf16
   std::string recompute = "none";          ///< none | full
   std::string on_nan = "abort";            ///< abort | skip
+  std::string record_routing;              ///< folder for the steps' assignments; "" = none
+  std::string replay_routing;              ///< folder to take them from; "" = the router decides
 };
 
 /// The `eval` block of a config.

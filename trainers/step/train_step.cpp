@@ -149,6 +149,7 @@ StepReport train_step(Training& training) {
   training.experts->zero_grad();
   training.balance->begin_step(
       {training.step, training.relu_l1 ? training.relu_l1->coefficient() : 0.0});
+  if (training.trace) training.trace->begin_step(training.step);
   if (training.balance->needs_counting_pass()) count_step(training, batches);
 
   StepSums sums(training, training.micro_batches_per_step());
@@ -158,6 +159,7 @@ StepReport train_step(Training& training) {
   run_weight_terms(training, sums);
   const double norm = reduce_gradients(training);
   sums.reduce(*training.world);
+  if (training.trace) training.trace->end_step();
 
   StepReport report;
   report.lr = learning_rate(training.config.optim, training.step, training.config.train.steps);

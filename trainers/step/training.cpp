@@ -119,6 +119,7 @@ RoutingContext routing_context(const Training& training, int64_t first_sequence,
   context.training = for_training;
   if (training.capacity_factor.defined())
     context.capacity_factor = training.capacity_factor.item<double>();
+  if (for_training) context.trace = training.trace.get();
   return context;
 }
 

@@ -19,6 +19,7 @@
 #include "parallel/data/gradient_reduction.h"
 #include "parallel/mesh/mesh.h"
 #include "trainers/config/train_config.h"
+#include "trainers/step/trace_folder.h"
 
 namespace switchyard {
 
@@ -36,6 +37,7 @@ struct Training {
   std::unique_ptr<GradientReduction> reduction;
   std::unique_ptr<BalanceLoss> balance;
   std::unique_ptr<ReluL1> relu_l1;          ///< of a relu router, else null; same
+  std::unique_ptr<TraceFolder> trace;       ///< nullptr: assignments are neither kept nor replayed
   std::unique_ptr<LoadWindow> recent_load;  ///< loads of the last steps; same
   /// Of each MoE layer: int64 [E], rank of the expert axis that holds each expert.
   std::vector<at::Tensor> expert_device_E;
