@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/config/step_value.h"
+#include "core/base/step_value.h"
 #include "core/config/value.h"
 
 namespace switchyard {
@@ -219,5 +219,10 @@ class Fields {
   std::function<void()> reset_;
   std::shared_ptr<void> owned_;
 };
+
+/// A number, or {step: number, ...} with integer steps from 0; ConfigError at the value.
+StepValue read_step_value(const Value& value);
+/// The number, or the map: reads back to the same.
+Value print_step_value(const StepValue& value);
 
 }  // namespace switchyard

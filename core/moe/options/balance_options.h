@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/config/step_value.h"
+#include "core/base/step_value.h"
 #include "core/moe/options/router_options.h"
 
 namespace switchyard {

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "core/config/step_value.h"
+#include "core/base/step_value.h"
 
 namespace switchyard {
 

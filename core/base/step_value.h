@@ -3,8 +3,6 @@
 #include <cstdint>
 #include <map>
 
-#include "core/config/value.h"
-
 namespace switchyard {
 
 /// A number that may change at given steps, and is constant between them.
@@ -24,10 +22,5 @@ class StepValue {
  private:
   std::map<int64_t, double> pieces_;
 };
-
-/// A number, or {step: number, ...} with integer steps from 0; ConfigError at the value.
-StepValue read_step_value(const Value& value);
-/// The number, or the map: reads back to the same.
-Value print_step_value(const StepValue& value);
 
 }  // namespace switchyard
