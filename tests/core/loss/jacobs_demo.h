@@ -7,6 +7,8 @@
 
 #include "core/base/counter_rng.h"
 #include "core/loss/competitive_loss.h"
+#include "core/moe/routers/router.h"
+#include "tests/support/routing.h"
 
 namespace switchyard::test::jacobs {
 
@@ -51,14 +53,16 @@ struct Answer {
   at::Tensor mixture_T() const { return (shares_TE * outputs_TE).sum(-1); }
 };
 
-/// Expert i: o_i = a_i x + b_i. Gate: softmax of v_i x + c_i.
+/// Expert i: o_i = a_i x + b_i. Gate: the soft router's softmax of v_i x + c_i.
 struct Mixture {
   at::Tensor gate_2E, experts_2E;
 
   Answer operator()(const at::Tensor& x_T) const {
+    const int64_t E = gate_2E.size(1);
     const auto x_T2 = torch::stack({x_T, torch::ones_like(x_T)}, 1);
-    const auto logits_TE = x_T2.matmul(gate_2E);
-    return {logits_TE, torch::softmax(logits_TE, -1), x_T2.matmul(experts_2E)};
+    const auto router = make_router(router_options("soft", E, E));
+    const auto decision = router->decide({x_T2.matmul(gate_2E), {}, {}}, {}, RoutingContext{});
+    return {decision.logits_TE, decision.scores_TE, x_T2.matmul(experts_2E)};
   }
 };
 
