@@ -13,6 +13,7 @@
 #include "trainers/journal.h"
 #include "trainers/memory.h"
 #include "trainers/run/checkpoint_manager.h"
+#include "trainers/run/init_from.h"
 #include "trainers/run/run_folder.h"
 #include "trainers/step/evaluator.h"
 #include "trainers/step/train_step.h"
@@ -66,6 +67,10 @@ class Run {
       if (const auto wall = numbers.find("wall_s"); wall != numbers.end()) earlier_ = wall->second;
       notes.push_back(fmt::format("resumed from step {} of {}", training_->step, folder_.path()));
       notes.insert(notes.end(), changes.begin(), changes.end());
+    } else if (config().run.init_from != "none") {
+      const auto given =
+          init_from(world_, files_, config().run.init_from, config(), model_state(*training_));
+      notes.insert(notes.end(), given.begin(), given.end());
     }
     if (!folder_.set_aside().empty())
       notes.push_back("the earlier run was set aside as " + folder_.set_aside());

@@ -127,6 +127,71 @@ std::vector<BadInput> data_inputs() {
   };
 }
 
+/// Imports a small Llama of Hugging Face's layout, whose folder `change` has spoilt.
+BadInput import_of(const std::string& name, const std::function<void(const TempFolder&)>& change) {
+  return {name, 2, 0, [change](const TempFolder& temp) {
+            for (const char* file : {"config.json", "model.safetensors"})
+              temp.write(std::string("hf/") + file,
+                         read_text(std::filesystem::path(SWITCHYARD_SOURCE_DIR) /
+                                   "tests/golden/data/llama" / file));
+            change(temp);
+            return Words{"ckpt", "import", "--format", "hf", temp.path("hf"), temp.path("out")};
+          }};
+}
+
+/// Writes `after` for `before` in the config.json of that folder.
+void change_config(const TempFolder& temp, const std::string& before, const std::string& after) {
+  std::string text = temp.read("hf/config.json");
+  const size_t at = text.find(before);
+  REQUIRE(at != std::string::npos);
+  temp.write("hf/config.json", text.replace(at, before.size(), after));
+}
+
+std::vector<BadInput> import_inputs() {
+  return {
+      import_of("a model family that is not known",
+                [](const TempFolder& temp) {
+                  change_config(temp, "\"model_type\": \"llama\"", "\"model_type\": \"gpt2\"");
+                }),
+      import_of("a config value that is not computed here",
+                [](const TempFolder& temp) {
+                  change_config(temp, "\"rope_type\": \"default\"", "\"rope_type\": \"yarn\"");
+                }),
+      import_of("a tensor that is missing",
+                [](const TempFolder& temp) {
+                  change_config(temp, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
+                }),
+      import_of("tensors that the config does not have",
+                [](const TempFolder& temp) {
+                  change_config(temp, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1");
+                }),
+      import_of("a tensor of another shape",
+                [](const TempFolder& temp) {
+                  change_config(temp, "\"intermediate_size\": 48", "\"intermediate_size\": 40");
+                }),
+      import_of("a shard that is missing",
+                [](const TempFolder& temp) {
+                  std::filesystem::remove(temp.path("hf/model.safetensors"));
+                  temp.write(
+                      "hf/model.safetensors.index.json",
+                      R"({"weight_map": {"lm_head.weight": "model-00001-of-00002.safetensors"}})");
+                }),
+      import_of("a truncated safetensors file",
+                [](const TempFolder& temp) {
+                  std::filesystem::resize_file(temp.path("hf/model.safetensors"), 5000);
+                }),
+      import_of("a folder that exists already",
+                [](const TempFolder& temp) { temp.write("out/mine.txt", ""); }),
+      checkpoint("starting from the weights of another model",
+                 [](const TempFolder& temp) {
+                   Words words = train(temp, {"model.num_layers=3", "moe.top_k=3",
+                                              "run.init_from=" + temp.path("run")});
+                   words[2] = "run.dir=" + temp.path("other");
+                   return words;
+                 }),
+  };
+}
+
 std::vector<BadInput> checkpoint_inputs() {
   return {
       checkpoint("a checkpoint of another model",
@@ -209,6 +274,10 @@ TEST_CASE("Bad data gets the one line that docs/errors.md shows") {
 
 TEST_CASE("Each bad checkpoint and number gets the one line that docs/errors.md shows") {
   compare_with_docs("checkpoint", checkpoint_inputs());
+}
+
+TEST_CASE("Each bad import gets the one line that docs/errors.md shows") {
+  compare_with_docs("import", import_inputs());
 }
 
 TEST_CASE("A loss that is not finite leaves the state before it on disk") {

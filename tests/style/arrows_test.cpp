@@ -41,6 +41,7 @@ const std::map<std::string, std::vector<std::string>>& arrows() {
       {"trainers/config", {"core"}},
       {"trainers/step", {"core", "parallel", "trainers/config"}},
       {"trainers/run", {"core", "parallel", "trainers/config"}},
+      {"trainers/import", {"core", "parallel", "trainers/config", "trainers/run"}},
       {"trainers", {"core", "parallel", "trainers/config", "trainers/step", "trainers/run"}},
       {"launch", {"core", "parallel", "trainers"}},
   };

@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::vector<std::string> kResumeWords = {"auto", "never", "must"};
+const std::vector<std::string> kResumeWords = {"auto", "never", "must"}, kInitWords = {"none"};
 
 /// A relative path starts from the file that names it, or from the current folder on the command
 /// line.
@@ -24,17 +24,18 @@ std::string input_path(const Value& value, const fs::path& path) {
 }
 
 /// A word, or the path of a checkpoint.
-void read_resume(const Value& value, std::string& target) {
+void read_word_or_path(const Value& value, const std::vector<std::string>& words,
+                       std::string& target) {
   const std::string text = value.as_text();
-  if (std::find(kResumeWords.begin(), kResumeWords.end(), text) != kResumeWords.end()) {
+  if (std::find(words.begin(), words.end(), text) != words.end()) {
     target = text;
     return;
   }
-  const std::string near = nearest(text, kResumeWords);
+  const std::string near = nearest(text, words);
   const fs::path path(text);
   if (text.empty() || (!near.empty() && path.parent_path().empty() && !fs::exists(path)))
     value.fail(fmt::format("{} is not one of the choices{}, or the path of a checkpoint",
-                           value.shown(), suggestion(text, kResumeWords)));
+                           value.shown(), suggestion(text, words)));
   target = input_path(value, path);
 }
 
@@ -68,12 +69,25 @@ void describe(Fields& fields, RunOptions& options) {
   fields
       .custom(
           "resume", "auto | never | must | checkpoint",
-          [&options](const Value& value) { read_resume(value, options.resume); },
+          [&options](const Value& value) {
+            read_word_or_path(value, kResumeWords, options.resume);
+          },
           [&options] { return Value::of_text(options.resume); },
           "Go on from a checkpoint: when there is one, never (an old folder is set aside), always, "
           "or from this one.")
-      .also_called(
-          {"resume_from_checkpoint", "init_from", "load", "auto_resume", "load_checkpoint"})
+      .also_called({"resume_from_checkpoint", "load", "auto_resume", "load_checkpoint"})
+      .with_schema(R"({"type": "string"})");
+  fields
+      .custom(
+          "init_from", "none | checkpoint | run",
+          [&options](const Value& value) {
+            read_word_or_path(value, kInitWords, options.init_from);
+          },
+          [&options] { return Value::of_text(options.init_from); },
+          "Start from these weights and router biases with a fresh optimizer, unless the run goes "
+          "on.")
+      .also_called({"pretrained", "from_pretrained", "model_name_or_path", "finetune",
+                    "initial_load_path", "pretrained_checkpoint"})
       .with_schema(R"({"type": "string"})");
   fields
       .choice("device", options.device, {"auto", "cpu", "cuda"},

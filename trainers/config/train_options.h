@@ -14,6 +14,7 @@ struct RunOptions {
   std::string dir;                 ///< runs/NAME by default; relative to the current folder
   int64_t seed = 1;                ///< names the run; data.seed names the corpus
   std::string resume = "auto";     ///< auto | never | must | path of a checkpoint
+  std::string init_from = "none";  ///< none | path of a checkpoint or run: weights only
   std::string device = "auto";     ///< auto | cpu | cuda
   std::optional<int64_t> threads;  ///< auto = OMP_NUM_THREADS, else cores / local ranks
 };

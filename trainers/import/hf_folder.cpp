@@ -1,0 +1,111 @@
+#include "trainers/import/hf_folder.h"
+
+#include <ATen/ops/empty.h>
+
+#include <nlohmann/json.hpp>
+
+#include "core/base/error.h"
+#include "core/checkpoint/strict_json.h"
+#include "core/checkpoint/tensor_bytes.h"
+
+namespace switchyard {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kSingle = "model.safetensors";
+constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr uint64_t kMaxIndexBytes = 256 << 20;
+
+bool is_there(FileOps& files, const std::string& path) {
+  return files.kind(path) != FileOps::Kind::kMissing;
+}
+
+/// The name of a file in the folder itself, nothing that leads elsewhere.
+bool is_plain_name(const std::string& name) {
+  return name.ends_with(".safetensors") && name.find('/') == std::string::npos &&
+         name.find('\0') == std::string::npos && name[0] != '.' && name.size() <= 255;
+}
+
+/// Tensor → file.
+std::map<std::string, std::string> read_index(FileOps& files, const std::string& path) {
+  const json index = parse_strict_json(read_file(files, path, kMaxIndexBytes), path, 16);
+  if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
+    throw CheckpointError(path + ": holds no weight_map");
+  std::map<std::string, std::string> result;
+  for (const auto& [tensor, file] : index["weight_map"].items()) {
+    if (!file.is_string() || !is_plain_name(file.get<std::string>()))
+      throw CheckpointError(fmt::format(
+          "{}: weight_map gives {} the file {}; allowed: the name of a .safetensors file", path,
+          json(tensor.substr(0, 120)).dump(), file.dump(-1, ' ', true).substr(0, 120)));
+    result[tensor] = file.get<std::string>();
+  }
+  if (result.empty()) throw CheckpointError(path + ": its weight_map is empty");
+  return result;
+}
+
+}  // namespace
+
+HfFolder::HfFolder(FileOps& files, const std::string& folder) : folder_(folder) {
+  try {
+    if (is_there(files, folder + "/" + kSingle)) return open(files, kSingle);
+    if (!is_there(files, folder + "/" + kIndex))
+      throw CheckpointError(fmt::format("{}: holds neither {} nor {}", folder, kSingle, kIndex));
+    const auto index = read_index(files, folder + "/" + kIndex);
+    std::set<std::string> shards;
+    for (const auto& [tensor, shard] : index) shards.insert(shard);
+    for (const auto& shard : shards) {
+      if (!is_there(files, folder + "/" + shard))
+        throw CheckpointError(fmt::format("{}/{}: missing, {} lists it", folder, shard, kIndex));
+      open(files, shard);
+    }
+    check_index(index);
+  } catch (const IoError& error) {
+    throw CheckpointError(std::string(error.what()).substr(std::string("[io] ").size()));
+  }
+}
+
+void HfFolder::open(FileOps& files, const std::string& name) {
+  files_.push_back(std::make_unique<SafetensorsFile>(files, folder_ + "/" + name));
+  const SafetensorsFile& file = *files_.back();
+  const auto format = file.header().metadata.find("format");
+  if (format != file.header().metadata.end() && format->second != "pt")
+    throw CheckpointError(fmt::format("{}: is of format {}; allowed: pt", file.path(),
+                                      json(format->second.substr(0, 60)).dump()));
+  for (const TensorEntry& entry : file.header().tensors) {
+    if (!names_.insert(entry.name).second)
+      throw CheckpointError(fmt::format("{}: holds {}, and so does {}", file.path(), entry.name,
+                                        places_.at(entry.name).file->path()));
+    places_[entry.name] = {&file, &entry};
+  }
+}
+
+void HfFolder::check_index(const std::map<std::string, std::string>& index) const {
+  for (const auto& [tensor, shard] : index) {
+    const auto place = places_.find(tensor);
+    if (place == places_.end() || place->second.file->path() != folder_ + "/" + shard)
+      throw CheckpointError(
+          fmt::format("{}/{}: has no tensor {}, which {} lists", folder_, shard, tensor, kIndex));
+  }
+  for (const auto& [tensor, place] : places_)
+    if (!index.contains(tensor))
+      throw CheckpointError(
+          fmt::format("{}: holds {}, which {} does not list", place.file->path(), tensor, kIndex));
+}
+
+at::Tensor HfFolder::read(const std::string& name) const {
+  const Place& place = places_.at(name);
+  const at::ScalarType dtype = place.entry->dtype;
+  if (dtype != at::kFloat && dtype != at::kBFloat16 && dtype != at::kHalf)
+    throw CheckpointError(fmt::format("{}: {} is {}; allowed: F32, BF16, F16", place.file->path(),
+                                      name, describe_tensor(dtype, place.entry->shape)));
+  try {
+    at::Tensor tensor = at::empty(place.entry->shape, dtype);
+    place.file->read_into(*place.entry, tensor);
+    return tensor.to(at::kFloat);
+  } catch (const IoError& error) {
+    throw CheckpointError(std::string(error.what()).substr(std::string("[io] ").size()));
+  }
+}
+
+}  // namespace switchyard
