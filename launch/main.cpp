@@ -35,8 +35,9 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", version_text);
   Command chosen;
-  for (const auto add : {add_train_command, add_eval_command, add_data_command, add_ckpt_command,
-                         add_config_command, add_doctor_command, add_bench_command})
+  for (const auto add :
+       {add_train_command, add_eval_command, add_route_command, add_data_command, add_ckpt_command,
+        add_config_command, add_doctor_command, add_bench_command})
     add(app, chosen);
   try {
     app.parse(argc, argv);

@@ -35,7 +35,8 @@ std::vector<int64_t> capacities(double factor, const CapacityOptions& options,
 
 void renormalize_kept(RoutingDecision& decision) {
   const at::Tensor kept_TK = decision.weights_TK.masked_fill(~decision.kept_TK, 0);
-  decision.weights_TK = kept_TK / (kept_TK.sum(-1, true) + 1e-20);
+  decision.weights_TK =
+      at::where(decision.kept_TK, kept_TK / (kept_TK.sum(-1, true) + 1e-20), decision.weights_TK);
 }
 
 }  // namespace

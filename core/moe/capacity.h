@@ -27,7 +27,7 @@ double next_capacity_factor(const DynamicCapacity& options, double factor, doubl
 /// With overflow next_choice a refused assignment then takes the next expert with room in its
 /// token's ranking, in filling order; decision.expert_ids_TK and weights_TK become those of the
 /// experts it ends with (Router::weights_of), and selected_TK keeps the first selection. With
-/// `renormalize` the weights of the kept are divided by their sum.
+/// `renormalize` the weights of the kept are divided by their sum; a refused one keeps its own.
 ///
 /// The factor is context.capacity_factor where the config lets it move; evaluation by token choice
 /// is dropless. `router` is needed for next_choice alone. Collective over context.communicator for

@@ -81,10 +81,14 @@ switchyard_test(end_to_end          LIBS core/base)
 switchyard_test(style               LIBS core/base)
 include(style)
 
-# A second implementation of routing in NumPy, by hand cases. Debian's NumPy belongs to Debian's Python.
+# A second implementation of routing in NumPy: its own cases, and a share of the grid that compares it with
+# `switchyard route`. Debian's NumPy belongs to Debian's Python.
 find_program(SWITCHYARD_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
 find_program(SWITCHYARD_PYTHON NAMES python3 REQUIRED)
 add_test(NAME route_reference COMMAND ${SWITCHYARD_PYTHON} ${CMAKE_SOURCE_DIR}/tests/route/test_reference.py)
+add_test(NAME route_grid COMMAND ${SWITCHYARD_PYTHON} ${CMAKE_SOURCE_DIR}/tests/route/grid.py
+  $<TARGET_FILE:switchyard> --reduced)
+set_tests_properties(route_reference route_grid PROPERTIES TIMEOUT 900)
 
 if(NOT SWITCHYARD_SANITIZE)
   add_test(NAME consumer COMMAND ${CMAKE_SOURCE_DIR}/tests/consumer/check.sh ${CMAKE_BINARY_DIR})

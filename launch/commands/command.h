@@ -24,6 +24,7 @@ void add_eval_command(CLI::App& app, Command& chosen);
 void add_data_command(CLI::App& app, Command& chosen);
 void add_ckpt_command(CLI::App& app, Command& chosen);
 void add_config_command(CLI::App& app, Command& chosen);
+void add_route_command(CLI::App& app, Command& chosen);
 void add_doctor_command(CLI::App& app, Command& chosen);
 void add_bench_command(CLI::App& app, Command& chosen);
 

@@ -27,6 +27,13 @@ Words train(const TempFolder& temp, const Words& overrides = {}) {
   return words;
 }
 
+/// The bytes of a safetensors file.
+std::string safetensors(const std::string& header, const std::string& content) {
+  std::string size(8, '\0');
+  for (size_t i = 0; i < 4; ++i) size[i] = static_cast<char>(header.size() >> (8 * i) & 0xff);
+  return size + header + content;
+}
+
 /// Training of a config of one's own.
 BadInput yaml(const std::string& name, const std::string& text) {
   return {name, 2, 2, [text](const TempFolder& temp) {
@@ -227,6 +234,67 @@ std::vector<BadInput> checkpoint_inputs() {
   };
 }
 
+/// `switchyard route` of a file with this header and these bytes.
+BadInput scores(const std::string& name, const std::string& header, size_t bytes,
+                const Words& more = {}) {
+  return {name, 2, 0, [=](const TempFolder& temp) {
+            const std::string content(bytes, '\0');
+            Words words = {"route", temp.write("s.safetensors", safetensors(header, content)),
+                           temp.write("my.yaml", "moe: {num_experts: 4, balance: []}\n"), "--out",
+                           temp.path("out.safetensors")};
+            words.insert(words.end(), more.begin(), more.end());
+            return words;
+          }};
+}
+
+std::vector<BadInput> scores_inputs() {
+  const std::string logits = R"("logits":{"dtype":"F32","shape":[4,4],"data_offsets":[0,64]})";
+  const std::string good = "{" + logits + "}";
+  return {
+      {"a scores file that is not there", 2, 0,
+       [](const TempFolder& temp) {
+         return Words{"route", temp.path("none.safetensors"),
+                      temp.write("my.yaml", "moe: {num_experts: 4}\n"), "--out",
+                      temp.path("out.safetensors")};
+       }},
+      scores("a scores file cut short", good, 60),
+      scores("a scores file without logits",
+             R"({"tokens":{"dtype":"I64","shape":[2],"data_offsets":[0,16]}})", 16),
+      scores("an unknown tensor of a scores file",
+             R"({"logit":{"dtype":"F32","shape":[4,4],"data_offsets":[0,64]}})", 64),
+      scores("logits of another rank",
+             R"({"logits":{"dtype":"F32","shape":[16],"data_offsets":[0,64]}})", 64),
+      scores("logits of another type",
+             R"({"logits":{"dtype":"I64","shape":[2,4],"data_offsets":[0,64]}})", 64),
+      scores("logits without a token",
+             R"({"logits":{"dtype":"F32","shape":[0,4],"data_offsets":[0,0]}})", 0),
+      {"logits that are not finite", 2, 0,
+       [good](const TempFolder& temp) {
+         std::string content(64, '\0');
+         content[26] = '\x80', content[27] = '\x7f';
+         return Words{"route", temp.write("s.safetensors", safetensors(good, content)),
+                      temp.write("my.yaml", "moe: {num_experts: 4, balance: []}\n"), "--out",
+                      temp.path("out.safetensors")};
+       }},
+      scores("logits for another number of experts", good, 64, {"moe.num_experts=8"}),
+      scores("tokens of another number",
+             "{" + logits + R"(,"tokens":{"dtype":"I64","shape":[3],"data_offsets":[64,88]}})", 88),
+      scores("noise outside training",
+             "{" + logits + R"(,"noise":{"dtype":"F32","shape":[4,4],"data_offsets":[64,128]}})",
+             128),
+      scores("noise for a router that has none",
+             "{" + logits + R"(,"noise":{"dtype":"F32","shape":[4,4],"data_offsets":[64,128]}})",
+             128, {"--train"}),
+      scores("tokens that are no whole sequences", good, 64, {"--sequence-length", "3"}),
+      {"an output in a folder that is not there", 2, 0,
+       [good](const TempFolder& temp) {
+         return Words{
+             "route", temp.write("s.safetensors", safetensors(good, std::string(64, '\0'))),
+             temp.write("my.yaml", "moe: {num_experts: 4}\n"), "--out", temp.path("none/o")};
+       }},
+  };
+}
+
 /// Places, hashes and losses differ between machines; the docs name them by a word.
 std::string without_places(std::string text, const TempFolder& temp) {
   const std::string folder = temp.path();
@@ -270,6 +338,10 @@ TEST_CASE("Each bad config gets the one line that docs/errors.md shows") {
 
 TEST_CASE("Bad data gets the one line that docs/errors.md shows") {
   compare_with_docs("data", data_inputs());
+}
+
+TEST_CASE("Bad recorded logits get the one line that docs/errors.md shows") {
+  compare_with_docs("scores", scores_inputs());
 }
 
 TEST_CASE("Each bad checkpoint and number gets the one line that docs/errors.md shows") {

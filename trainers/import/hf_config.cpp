@@ -209,7 +209,7 @@ void read_deepseek_v2(const HfKeys& keys, HfModel& model) {
   keys.only("scoring_func", {"softmax"});
   keys.only("norm_topk_prob", {false});
   RouterOptions& router = model.config.moe.router;
-  router.normalize = false;
+  router.type = "deepseek_v2";
   keys.only("topk_method", {"greedy", "group_limited_greedy"});
   if (keys.text_or("topk_method", "greedy") == "greedy")
     return keys.ignore({"n_group", "topk_group"});

@@ -1,0 +1,160 @@
+"""The configs of the grid: routers with capacity rules, bias rules and balance terms."""
+from dataclasses import dataclass
+
+VOCABULARY = 200
+
+
+@dataclass(frozen=True)
+class Router:
+    name: str
+    options: dict
+    top_k: int
+    bias: bool = False  # takes one
+    capacity: bool = True  # takes one
+    ranks: bool = True  # a refused token may go to its next choice
+    probs: bool = True
+    groups: bool = False
+
+
+@dataclass(frozen=True)
+class Combination:
+    name: str
+    moe: dict
+    training: bool
+    inputs: tuple = ()  # bias (added), factor (multiplied), noise
+    dtype: str = "F64"
+
+
+def routers(experts):
+    k = 8
+    biased = [
+        Router("switch", {"type": "switch"}, 1, True),
+        Router("gshard", {"type": "gshard"}, 2, True),
+        Router("mixtral", {"type": "mixtral"}, k, True),
+        Router("top_k", {"type": "top_k"}, k, True),
+        Router("top_k raw", {"type": "top_k", "normalize": False, "scale": 1.5}, k, True),
+        Router("top_k sigmoid", {"type": "top_k", "score": "sigmoid", "groups": 4, "kept_groups": 2}, 4, True, groups=True),
+        Router("top_k sqrtsoftplus", {"type": "top_k", "score": "sqrtsoftplus"}, k, True),
+        Router("top_k groups", {"type": "top_k", "groups": 8, "kept_groups": 4}, k, True, groups=True),
+        Router("deepseek_moe", {"type": "deepseek_moe"}, k, True),
+        Router("deepseek_v2", {"type": "deepseek_v2", "groups": 8, "kept_groups": 4, "scale": 1.5}, 6, True, groups=True),
+        Router("deepseek_v3", {"type": "deepseek_v3", "groups": 8, "kept_groups": 4, "scale": 2.5}, k, True, groups=True),
+    ]
+    return biased + [
+        Router("noisy_top_k", {"type": "noisy_top_k"}, k),
+        Router("gumbel", {"type": "gumbel", "temperature": 0.7}, k),
+        Router("gumbel one", {"type": "gumbel"}, 1),
+        Router("sinkhorn", {"type": "sinkhorn"}, k),
+        Router("sinkhorn one", {"type": "sinkhorn", "temperature": 0.5, "rounds": 5}, 1),
+        Router("hierarchical", {"type": "hierarchical", "branches": [8, experts // 8], "kept": [4, 2]}, k),
+        Router("base", {"type": "base"}, 1, ranks=False),
+        Router("relu", {"type": "relu"}, k, ranks=False),
+        Router("hash random", {"type": "hash"}, k, ranks=False, probs=False),
+        Router("hash balanced", {"type": "hash", "table": "balanced"}, 2, ranks=False, probs=False),
+        Router("hash bigram", {"type": "hash", "table": "bigram"}, k, ranks=False, probs=False),
+        Router("soft", {"type": "soft"}, k, capacity=False, ranks=False),
+        Router("expert_choice", {"type": "expert_choice"}, k, capacity=False, ranks=False),
+        Router("expert_choice sequence", {"type": "expert_choice", "pool": "sequence"}, k, capacity=False, ranks=False),
+        Router("expert_choice pool", {"type": "expert_choice", "pool": {"tokens": 100}}, k, capacity=False, ranks=False),
+    ]
+
+
+CAPACITIES = {
+    "dropless": {},
+    "position": {"factor": 1.0},
+    "sequence renormalize": {"factor": 1.25, "scope": "sequence", "renormalize": True},
+    "probability": {"factor": 1.0, "order": "probability"},
+    "probability sequence": {"factor": 0.8, "order": "probability", "scope": "sequence", "min": 3},
+    "priority": {"factor": 0.75, "order": "batch_priority"},
+    "priority sequences": {"factor": 1.1, "order": "batch_priority", "scope": {"sequences": 3}, "renormalize": True},
+    "random": {"factor": 1.0, "order": "random"},
+    "eval_factor": {"factor": 2.0, "eval_factor": 0.9, "scope": {"sequences": 5}},
+    "next": {"factor": 1.0, "overflow": "next_choice"},
+    "next probability": {"factor": 0.9, "order": "probability", "overflow": "next_choice", "scope": "sequence"},
+    "next priority": {"factor": 1.0, "order": "batch_priority", "overflow": "next_choice", "renormalize": True},
+    "next random": {"factor": 0.95, "order": "random", "overflow": "next_choice", "scope": {"sequences": 3}},
+}
+
+BIASES = {
+    "given bias": {"type": "none"},
+    "sign": {"type": "sign", "rate": 0.01},
+    "sign frozen": {"type": "sign", "rate": 0.01, "freeze_after": 3},
+    "sign by step": {"type": "sign", "rate": {0: 0.5, 4: 0.02, 9: 0.0}, "zero_mean": True},
+    "proportional": {"type": "proportional", "rate": 0.02, "ema": 0.9},
+    "multiplicative": {"type": "multiplicative", "rate": 0.02},
+    "pid": {"type": "pid", "kp": 0.01, "ki": 0.002, "kd": 0.003, "zero_mean": True},
+    "quantile": {"type": "quantile"},
+}
+
+
+def terms_of(router, training):
+    """Every balance term that the router has."""
+    if not router.probs:
+        return [{"type": "importance"}]
+    terms = [
+        {"type": "load_balance", "scope": "step", "coef": 0.02},
+        {"type": "load_balance", "scope": "sequence"},
+        {"type": "load_balance", "scope": {"sequences": 3}, "first_choice": True},
+        {"type": "device", "groups": 4},
+        {"type": "communication", "groups": 8},
+        {"type": "importance"},
+        {"type": "z"},
+        {"type": "entropy"},
+        {"type": "token_entropy", "coef": -0.01},
+        {"type": "load_balance", "scope": "step", "f": "exact"},
+    ]
+    if router.options["type"] not in ("base", "sinkhorn", "relu", "soft", "expert_choice"):
+        terms.append({"type": "load_balance", "count": "unbiased", "scope": "micro_batch"})
+    if router.options["type"] == "noisy_top_k" and training:
+        terms.append({"type": "load"})
+    return terms
+
+
+def block(router, experts, balance, **rest):
+    return {"num_experts": experts, "top_k": router.top_k, "router": router.options, "balance": balance, **rest}
+
+
+def fits(router, rule):
+    if rule and not router.capacity or rule.get("overflow") and not router.ranks:
+        return False
+    return not (rule.get("renormalize") and router.top_k == 1)
+
+
+def inputs_of(router, training):
+    return ("noise",) if router.options["type"] == "noisy_top_k" and training else ()
+
+
+def combinations(experts):
+    """Every router with every capacity rule, bias rule and term that it takes."""
+    found = []
+    for r, router in enumerate(routers(experts)):
+        for c, (name, rule) in enumerate(CAPACITIES.items()):
+            if not fits(router, rule):
+                continue
+            training = (r + c) % 2 == 0 or rule.get("order") == "random"
+            terms = terms_of(router, training)
+            first = (3 * c) % len(terms)
+            found.append(Combination(f"{router.name}, {name}, {'training' if training else 'evaluation'}",
+                                     block(router, experts, (terms + terms)[first:first + 3], capacity=rule),
+                                     training, inputs_of(router, training)))
+        for training in (True, False):
+            found.append(Combination(f"{router.name}, all terms, {'training' if training else 'evaluation'}",
+                                     block(router, experts, terms_of(router, training)), training))
+        found.append(Combination(f"{router.name}, fp32", block(router, experts, terms_of(router, False)[:3]), False,
+                                 (), "F32"))
+        if router.bias:
+            found += with_biases(router, experts)
+    return found
+
+
+def with_biases(router, experts):
+    found = []
+    for b, (name, rule) in enumerate(BIASES.items()):
+        if rule["type"] == "quantile" and router.groups:
+            continue
+        given = "factor" if rule["type"] == "multiplicative" else "bias"
+        terms = [{"type": "load_balance", "count": "unbiased"}, {"type": "importance"}]
+        found.append(Combination(f"{router.name}, {name}", block(router, experts, terms, bias=rule), b % 2 == 0, (given,)))
+    unbiased = {"type": "sign", "rate": 0.01, "ema": 0.5}
+    found.append(Combination(f"{router.name}, sign from zero", block(router, experts, [], bias=unbiased), True))
+    return found

@@ -1,0 +1,138 @@
+#include "trainers/route/route_job.h"
+
+#include <fmt/format.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "core/base/error.h"
+#include "core/base/partition.h"
+#include "core/checkpoint/safetensors.h"
+#include "core/metrics/json_writer.h"
+#include "core/metrics/routing_metrics.h"
+#include "core/moe/routers/router.h"
+#include "parallel/comm/thread_communicator.h"
+#include "trainers/config/train_config.h"
+#include "trainers/route/rank_share.h"
+#include "trainers/route/scores_file.h"
+
+namespace switchyard {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The vocabulary that a model of this config would have.
+int64_t vocab_size_of(const TrainConfig& config) {
+  const DataOptions& data = config.data;
+  if (config.model.vocab_size) return *config.model.vocab_size;
+  if (data.type == "text") return 256;
+  if (data.type == "tokens")
+    throw ConfigError(
+        "model.vocab_size: auto with data.type: tokens is known from the token files alone; "
+        "allowed here: a number");
+  return data.content_tokens + (data.variant == "latent" ? 0 : data.num_domains);
+}
+
+void check_out(const RouteJob& job) {
+  const fs::path out(job.out), folder = out.parent_path();
+  std::error_code ignored;
+  if (fs::is_directory(out, ignored))
+    throw ConfigError(fmt::format("--out: {} is a folder; allowed: a file", job.out));
+  if (!folder.empty() && !fs::is_directory(folder, ignored))
+    throw ConfigError(fmt::format("--out: there is no folder {}", folder.string()));
+  if (fs::equivalent(out, job.scores, ignored))
+    throw ConfigError(fmt::format("--out: {} is the scores file; allowed: another file", job.out));
+}
+
+void check_terms(const MoEOptions& moe) {
+  for (size_t i = 0; i < moe.balance.size(); ++i) {
+    const BalanceOptions& term = moe.balance[i];
+    if (term.type == "orthogonal")
+      throw ConfigError(
+          fmt::format("moe.balance.{}.type: orthogonal is of the router's weight, which recorded "
+                      "logits do not have; allowed here: the terms of decisions",
+                      i));
+    if (term.has_groups && !term.groups)
+      throw ConfigError(fmt::format(
+          "moe.balance.{}.groups: ranks has no meaning here, where no rank holds experts; allowed: "
+          "a number",
+          i));
+  }
+}
+
+std::string metrics_json(const RouteShare& whole, const MoEOptions& moe, int64_t sequence_length) {
+  RoutingSums sums({.experts = {moe.num_experts}}, at::kCPU);
+  sums.accumulate(0, 0, whole.decision, {.domain_T = {}, .sequence_length = sequence_length});
+  JsonObject json;
+  for (const auto& [name, values] : step_metrics(sums.layers(), moe.top_k))
+    json.add(name, values.front());
+  if (whole.new_bias_E.defined()) {
+    const at::Tensor bias_E = whole.new_bias_E.to(at::kDouble);
+    json.add("bias_range", (bias_E.max() - bias_E.min()).item<double>());
+  }
+  const std::vector<int64_t> load = load_of(sums.layers()).front();
+  json.add("load", std::vector<double>(load.begin(), load.end()));
+  return json.text();
+}
+
+// A whole file or none.
+void write_whole(FileOps& files, const std::string& path, const StateList& tensors) {
+  const std::string partial = path + ".partial";
+  if (files.kind(partial) == FileOps::Kind::kFile) files.remove_file(partial);
+  try {
+    write_safetensors(files, partial, tensors);
+    files.rename(partial, path);
+  } catch (...) {
+    if (files.kind(partial) == FileOps::Kind::kFile) files.remove_file(partial);
+    throw;
+  }
+  const std::string folder = fs::path(path).parent_path().string();
+  files.sync_folder(folder.empty() ? "." : folder);
+}
+
+StateList tensors_of(const RouteShare& whole, const Scores& scores) {
+  const at::Tensor& logits_TE = scores.logits_TE;
+  StateList tensors = {
+      {"expert_ids", whole.decision.expert_ids_TK},
+      {"weights", whole.decision.weights_TK.to(logits_TE.dtype())},
+      {"kept", whole.decision.kept_TK.to(at::kByte)},
+      {"slot", whole.decision.slot_TK},
+      {"counts", whole.decision.counts_E},
+      {"new_bias", whole.new_bias_E.defined()
+                       ? whole.new_bias_E
+                       : at::zeros({whole.decision.counts_E.size(0)}, logits_TE.options())}};
+  for (size_t i = 0; i < whole.terms.size(); ++i) {
+    tensors.push_back({fmt::format("term.{}", i), whole.terms[i].value});
+    tensors.push_back({fmt::format("term_grad.{}", i), whole.terms[i].gradient_TE});
+  }
+  return tensors;
+}
+
+}  // namespace
+
+std::string run_route(const RouteJob& job) {
+  const TrainConfig config = load_config(job.config, job.overrides, job.shipped_dir).config;
+  check_out(job);
+  check_terms(config.moe);
+  SystemFileOps files;
+  const Scores scores = read_scores(files, job.scores);
+  const RoutePlan plan(
+      config.moe, scores,
+      {.training = job.training,
+       .seed = job.seed.value_or(static_cast<uint64_t>(config.run.seed)),
+       .step = job.step,
+       .layer = job.layer,
+       .sequence_length = job.sequence_length.value_or(scores.num_tokens()),
+       .vocab_size = config.moe.router.type == "hash" ? vocab_size_of(config) : 0});
+  RouteShare whole;
+  run_ranks(job.num_ranks, [&](Communicator& comm) {
+    RouteShare gathered = gather(route_share(plan, comm), comm);
+    if (comm.rank() == 0) whole = std::move(gathered);
+  });
+  const std::string metrics = metrics_json(whole, config.moe, plan.settings().sequence_length);
+  write_whole(files, job.out, tensors_of(whole, scores));
+  return metrics;
+}
+
+}  // namespace switchyard
