@@ -83,7 +83,11 @@ std::vector<RoutingSums::Views> RoutingSums::cut(const at::Tensor& integers,
 void RoutingSums::set_placement(const std::vector<at::Tensor>& device_E, int64_t num_devices) {
   SWITCHYARD_CHECK(device_E.size() == shape_.experts.size());
   device_E_.clear();
-  for (const auto& layer : device_E) device_E_.push_back(layer.to(integers_.device()));
+  some_nowhere_ = false;
+  for (const auto& layer : device_E) {
+    device_E_.push_back(layer.to(integers_.device()));
+    some_nowhere_ = some_nowhere_ || at::any(layer.lt(0)).item<bool>();
+  }
   num_devices_ = num_devices;
 }
 
@@ -95,11 +99,12 @@ void RoutingSums::reset() {
 
 at::Tensor RoutingSums::device_pairs(int64_t layer, const RoutingDecision& decision,
                                      const at::Tensor& served_T) const {
-  if (num_devices_ == 1) return served_T.sum();
+  if (num_devices_ == 1 && !some_nowhere_) return served_T.sum();
   const auto ids_TK = decision.expert_ids_TK.clamp_min(0);
   const auto device_TK = device_E_[layer].index_select(0, ids_TK.flatten()).view_as(ids_TK);
   auto uses = at::zeros({ids_TK.size(0), num_devices_}, ids_TK.options());
-  uses.scatter_add_(1, device_TK, decision.kept_TK.to(at::kLong));
+  const auto used_TK = decision.kept_TK.logical_and(device_TK.ge(0));
+  uses.scatter_add_(1, device_TK.clamp_min(0), used_TK.to(at::kLong));
   return uses.gt(0).sum();
 }
 

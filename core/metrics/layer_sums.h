@@ -53,7 +53,8 @@ class RoutingSums {
   RoutingSums(const Shape& shape, at::Device device);
 
   /// Says which of `num_devices` devices (ranks of the expert axis) holds each expert: an int64
-  /// tensor [E] for each layer. Without it, all are on one device.
+  /// tensor [E] for each layer, −1 where no device but the token's own serves it. Without it, all
+  /// are on one device.
   void set_placement(const std::vector<at::Tensor>& device_E, int64_t num_devices);
   /// Adds this rank's decision of a layer for micro-batch `micro`, once per forward pass that
   /// counts.
@@ -89,6 +90,7 @@ class RoutingSums {
   Shape shape_;
   std::vector<at::Tensor> device_E_;  ///< per layer
   int64_t num_devices_ = 1;
+  bool some_nowhere_ = false;  ///< a −1 in device_E_
   at::Tensor integers_, reals_, maxima_;
   std::vector<Views> views_;
 };

@@ -56,11 +56,11 @@ BlockImpl::BlockImpl(const TransformerOptions& options, int64_t layer) {
   }
   MoELayerOptions moe;
   moe.hidden_dim = model.hidden_dim;
-  moe.moe = options.moe;
+  moe.moe = options.moe.of_layer(options.moe.layers.count_before(layer));
   moe.init_std = model.init_std;
   moe.seed = options.seed;
   moe.name = fmt::format("layers.{}", layer);
-  if (options.make_dispatcher) moe.dispatcher = options.make_dispatcher(options.moe.num_experts);
+  if (options.make_dispatcher) moe.dispatcher = options.make_dispatcher(moe.moe.num_experts);
   moe.terms = options.terms;
   moe_layer = register_module("moe", MoELayer(moe));
 }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/kernels/linear_map.h"
 #include "core/moe/capacity.h"
 #include "core/moe/routers/forced_router.h"
 #include "core/moe/routers/random.h"
@@ -12,16 +13,16 @@ namespace switchyard {
 
 MoELayerImpl::MoELayerImpl(MoELayerOptions options)
     : options_(std::move(options)),
-      router_(make_router(options_.moe)),
+      router_(make_router(options_.moe.for_router())),
       dispatcher_(options_.dispatcher ? options_.dispatcher
                                       : make_local_dispatcher(options_.moe.num_experts)) {
   const MoEOptions& moe = options_.moe;
   const int64_t D = options_.hidden_dim;
   router_ED =
-      register_parameter("router", torch::zeros({router_->logit_columns(moe.num_experts), D}));
-  if (const int64_t rows = router_->noise_columns(moe.num_experts); rows > 0)
+      register_parameter("router", torch::zeros({router_->logit_columns(moe.num_routable()), D}));
+  if (const int64_t rows = router_->noise_columns(moe.num_routable()); rows > 0)
     router_noise_ED = register_parameter("router_noise", torch::zeros({rows, D}));
-  bias_ = make_bias_state(moe.bias, moe.num_experts);
+  bias_ = make_bias_state(moe.bias, moe.num_routable());
   const std::pair<const char*, at::Tensor*> buffers[] = {
       {"router_bias", &bias_.bias_E},
       {"router_bias_average", &bias_.average_E},
@@ -30,7 +31,15 @@ MoELayerImpl::MoELayerImpl(MoELayerOptions options)
   for (const auto& [name, tensor] : buffers)
     if (tensor->defined()) *tensor = register_buffer(name, *tensor);
   router_bias_E = bias_.bias_E;
-  experts = register_module("experts", ExpertBank(D, moe.expert_dim, dispatcher_->local_experts()));
+  experts = register_module("experts", ExpertBank(moe.latent_dim.value_or(D), moe.expert_dim,
+                                                  dispatcher_->local_experts()));
+  if (moe.latent_dim) {
+    latent_down_LD = register_parameter("latent_down", torch::zeros({*moe.latent_dim, D}));
+    latent_up_DL = register_parameter("latent_up", torch::zeros({D, *moe.latent_dim}));
+  }
+  const ZeroComputeCounts counts{moe.zero_experts, moe.copy_experts, moe.constant_experts};
+  if (counts.sum() > 0)
+    zero_compute = register_module("zero_compute", ZeroComputeExperts(D, moe.num_experts, counts));
   if (const int64_t width = moe.shared_width(); width > 0)
     shared = register_module("shared", SharedExperts(D, width, moe.shared_gate));
   initialize();
@@ -48,6 +57,12 @@ void MoELayerImpl::initialize() {
     init_router(router_noise_ED, options_.seed, name + ".router_noise", std);
   experts->initialize(options_.seed, name + ".experts", options_.init_std);
   if (shared) shared->initialize(options_.seed, name + ".shared", options_.init_std);
+  if (zero_compute)
+    zero_compute->initialize(options_.seed, name + ".zero_compute", options_.init_std);
+  if (latent_down_LD.defined()) {
+    init_normal(latent_down_LD, options_.seed, name + ".latent_down", options_.init_std);
+    init_normal(latent_up_DL, options_.seed, name + ".latent_up", options_.init_std);
+  }
 }
 
 RouterInputs MoELayerImpl::router_inputs(const at::Tensor& x_TD,
@@ -78,6 +93,18 @@ at::Tensor MoELayerImpl::forward(const at::Tensor& x_TD) {
   return forward(x_TD, context).y_TD;
 }
 
+void MoELayerImpl::seat(RoutingDecision& decision, const RoutingContext& context) const {
+  const MoEOptions seen = options_.moe.for_router();
+  if (!zero_compute) return apply_capacity(seen.capacity, seen, context, decision, router_.get());
+  // Experts that compute nothing have room for every token.
+  RoutingDecision limited = only_below(decision, options_.moe.num_experts);
+  apply_capacity(seen.capacity, seen, context, limited, router_.get());
+  decision.selected_TK = decision.expert_ids_TK;
+  decision.slot_TK = limited.slot_TK;
+  decision.kept_TK =
+      limited.kept_TK.logical_or(decision.expert_ids_TK.ge(options_.moe.num_experts));
+}
+
 MoEOutput MoELayerImpl::forward(const at::Tensor& x_TD, const RoutingContext& context) {
   MoEOutput output;
   RoutingDecision& decision = output.decision;
@@ -87,17 +114,22 @@ MoEOutput MoELayerImpl::forward(const at::Tensor& x_TD, const RoutingContext& co
     output.terms.push_back(term->sequence_sums(decision, context));
   if (options_.moe.bias.type == "quantile" && context.training)
     output.margins_TE = quantile_margins(decision.scores_TE, router_bias_E, options_.moe.top_k);
-  apply_capacity(options_.moe.capacity, options_.moe, context, decision, router_.get());
+  seat(decision, context);
   if (options_.moe.router.scale != 1.0)
     decision.weights_TK = decision.weights_TK * options_.moe.router.scale;
 
-  auto handle = dispatcher_->dispatch(x_TD, decision);
+  const bool is_latent = latent_down_LD.defined();
+  auto handle = dispatcher_->dispatch(
+      is_latent ? linear_map(x_TD, latent_down_LD) : x_TD,
+      zero_compute ? only_below(decision, options_.moe.num_experts) : decision);
   const at::Tensor shared_TD = shared ? shared->forward(x_TD) : at::Tensor();
   const Dispatched dispatched = handle->received();
   const at::Tensor y_UD = experts->forward(dispatched);
-  output.work = experts->work(dispatched, options_.moe.num_experts, context.measure_outputs);
+  output.work = experts->work(dispatched, options_.moe.num_routable(), context.measure_outputs);
   output.y_TD = handle->combine(y_UD);
+  if (is_latent) output.y_TD = linear_map(output.y_TD, latent_up_DL);
   if (shared) output.y_TD = output.y_TD + shared_TD;
+  if (zero_compute) output.y_TD = output.y_TD + zero_compute->forward(x_TD, decision);
   return output;
 }
 

@@ -15,6 +15,7 @@
 #include "core/moe/routers/router.h"
 #include "core/moe/shared_experts.h"
 #include "core/moe/token_dispatcher.h"
+#include "core/moe/zero_compute_experts.h"
 
 namespace switchyard {
 
@@ -22,7 +23,7 @@ namespace switchyard {
 /// lives in one process and returns no balance terms.
 struct MoELayerOptions {
   int64_t hidden_dim = 0;
-  MoEOptions moe;
+  MoEOptions moe;  ///< one layer's: layer_experts is empty
   double init_std = 0.02;
   uint64_t seed = 1;
   std::string name = "moe";  ///< prefix of its parameters' global names
@@ -31,9 +32,12 @@ struct MoELayerOptions {
 };
 
 /// router → capacity → dispatch → experts → combine, with shared experts running while the tokens
-/// travel. Parameters: `router` [E, D] (at least fp32; [a + E, D] hierarchical), `router_noise`
-/// [E, D] for noisy_top_k, `experts.gate_up`, `experts.down`, `shared.gate_up`, `shared.down`,
-/// `shared.gate` with `moe.shared_gate`; buffer `router_bias` [E] when `moe.bias` is used, with
+/// travel. With `moe.latent_dim` tokens travel and experts work in a width L of their own
+/// (LatentMoE, Nemotron 3 2025), the router and everything else in the model's. E counts zero, copy
+/// and constant experts too. Parameters: `router` [E, D] (at least fp32; [a + E, D] hierarchical),
+/// `router_noise` [E, D] for noisy_top_k, `experts.gate_up`, `experts.down`, `shared.gate_up`,
+/// `shared.down`, `shared.gate` with `moe.shared_gate`, `latent_down` [L, D], `latent_up` [D, L],
+/// `zero_compute.mix`, `zero_compute.value`; buffer `router_bias` [E] when `moe.bias` is used, with
 /// `router_bias_average`, `router_bias_integral`, `router_bias_error` where its rule has them.
 class MoELayerImpl : public torch::nn::Module {
  public:
@@ -60,10 +64,14 @@ class MoELayerImpl : public torch::nn::Module {
   at::Tensor router_bias_E;  ///< undefined without a rule
   ExpertBank experts{nullptr};
   SharedExperts shared{nullptr};
+  ZeroComputeExperts zero_compute{nullptr};
+  at::Tensor latent_down_LD, latent_up_DL;  ///< undefined without `moe.latent_dim`
 
  private:
   RouterInputs router_inputs(const at::Tensor& x_TD, const RoutingContext& context) const;
   void follow_trace(const RoutingContext& context, RoutingDecision& decision) const;
+
+  void seat(RoutingDecision& decision, const RoutingContext& context) const;
 
   MoELayerOptions options_;
   BiasState bias_;

@@ -6,6 +6,7 @@
 #include "core/config/fields.h"
 #include "core/config/nearest.h"
 #include "core/moe/options/beside_options.h"
+#include "core/moe/options/read_count.h"
 #include "core/moe/options/router_traits.h"
 
 namespace switchyard {
@@ -139,7 +140,58 @@ void check_capacity(const MoEOptions& o) {
         *capacity.factor, capacity.dynamic->min, capacity.dynamic->max));
 }
 
+const char* const kExpertForms = "integer ≥ 1 | [integer ≥ 1, ...], one for each MoE layer";
+
+void read_num_experts(const Value& value, MoEOptions& options) {
+  options.layer_experts.clear();
+  if (!value.is_list()) {
+    options.num_experts = read_count(value, 1);
+    return;
+  }
+  if (value.items.empty()) value.fail(fmt::format("the list is empty; allowed: {}", kExpertForms));
+  for (const Value& item : value.items) options.layer_experts.push_back(read_count(item, 1));
+  options.num_experts = options.layer_experts.front();
+}
+
+Value print_num_experts(const MoEOptions& options) {
+  if (options.layer_experts.empty()) return Value::of_integer(options.num_experts);
+  std::vector<Value> items;
+  for (const int64_t experts : options.layer_experts) items.push_back(Value::of_integer(experts));
+  return Value::list(std::move(items));
+}
+
+void describe_num_experts(Fields& fields, MoEOptions& options) {
+  fields
+      .custom(
+          "num_experts", kExpertForms,
+          [&options](const Value& value) { read_num_experts(value, options); },
+          [&options] { return print_num_experts(options); },
+          "Routed experts of each MoE layer; shared, zero, copy and constant ones are not counted.")
+      .also_called({"num_local_experts", "n_routed_experts", "moe_num_experts", "n_experts",
+                    "n_expert", "num_moe_experts"})
+      .with_schema(R"({"anyOf": [{"type": "integer", "minimum": 1},
+          {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1}]})");
+}
+
 }  // namespace
+
+MoEOptions MoEOptions::for_router() const {
+  MoEOptions seen = *this;
+  seen.num_experts = num_routable();
+  seen.zero_experts = seen.copy_experts = seen.constant_experts = 0;
+  return seen;
+}
+
+MoEOptions MoEOptions::of_layer(int64_t moe_layer) const {
+  MoEOptions layer = *this;
+  if (!layer_experts.empty()) layer.num_experts = layer_experts.at(static_cast<size_t>(moe_layer));
+  layer.layer_experts.clear();
+  return layer;
+}
+
+std::vector<int64_t> MoEOptions::layer_sizes() const {
+  return layer_experts.empty() ? std::vector<int64_t>{num_experts} : layer_experts;
+}
 
 int64_t MoEOptions::shared_width() const {
   if (shared_experts == 0 && !residual) return 0;
@@ -161,12 +213,7 @@ void describe(Fields& fields, MoEOptions& options) {
            "offset": {"type": "integer", "minimum": 0}}, "required": ["every"], "additionalProperties": false},
           {"type": "object", "properties": {"first_dense": {"type": "integer", "minimum": 0}},
            "required": ["first_dense"], "additionalProperties": false}]})");
-  fields
-      .integer("num_experts", options.num_experts,
-               "Routed experts of each MoE layer; shared ones are not counted.")
-      .at_least(1)
-      .also_called({"num_local_experts", "n_routed_experts", "moe_num_experts", "n_experts",
-                    "n_expert", "num_moe_experts"});
+  describe_num_experts(fields, options);
   fields.integer("top_k", options.top_k, "Routed experts that each token goes to.")
       .at_least(1)
       .also_called({"num_experts_per_tok", "num_experts_per_token", "moe_router_topk",
@@ -177,6 +224,12 @@ void describe(Fields& fields, MoEOptions& options) {
       .also_called({"moe_intermediate_size", "moe_ffn_hidden_size", "expert_ffn_hidden_size",
                     "moe_inter_dim", "moe_hidden_dim", "expert_hidden_size"});
   describe_beside(fields, options);
+  fields
+      .integer_or("latent_dim", options.latent_dim, "none",
+                  "Width that tokens are projected to before they travel to routed experts, which "
+                  "work in it (LatentMoE); none = the model's.")
+      .at_least(1)
+      .also_called({"moe_latent_size", "latent_size"});
   fields.block("router", options.router, "Scores, selection and combine weights.")
       .also_called({"gating", "routing"});
   fields.blocks("balance", options.balance, "Balance terms of the loss; [] for none.")
@@ -198,6 +251,16 @@ void describe(Fields& fields, MoEOptions& options) {
 }
 
 void validate(const MoEOptions& options) {
+  if (!options.layer_experts.empty()) {
+    for (size_t layer = 0; layer < options.layer_experts.size(); ++layer)
+      validate(options.of_layer(static_cast<int64_t>(layer)));
+    return;
+  }
+  if (options.num_routable() > options.num_experts) {
+    check_zero_compute(options);
+    validate(options.for_router());
+    return;
+  }
   check_top_k(options);
   if (options.force.active() && !router_traits(options.router, options.top_k).ranks_experts)
     throw ConfigError(fmt::format(

@@ -17,12 +17,18 @@ namespace switchyard {
 struct MoEOptions {
   LayerPattern layers;
   int64_t num_experts = 16;
+  /// Of each MoE layer, where layers differ (PR-MoE's pyramid); empty: num_experts in all.
+  std::vector<int64_t> layer_experts;
   int64_t top_k = 2;
   int64_t expert_dim = 128;
   int64_t shared_experts = 0;
   std::optional<int64_t> shared_dim;  ///< auto = expert_dim × shared_experts
   bool shared_gate = false;           ///< shared output × sigmoid(w · x), as in Qwen2-MoE
   bool residual = false;              ///< a dense feed-forward plus top-1, as in PR-MoE
+  int64_t zero_experts = 0;           ///< as copy and constant ones, beside num_experts (MoE++)
+  int64_t copy_experts = 0;
+  int64_t constant_experts = 0;
+  std::optional<int64_t> latent_dim;  ///< width that routed experts work in; none = the model's
   RouterOptions router;
   std::vector<BalanceOptions> balance = {{"load_balance", 0.01}, {"z", 0.001}};
   BiasOptions bias;
@@ -31,6 +37,16 @@ struct MoEOptions {
 
   /// Width of the feed-forward that every token goes through beside its experts; 0 = none.
   int64_t shared_width() const;
+  /// Experts that a token can be routed to: feed-forward, then zero, copy and constant ones.
+  int64_t num_routable() const {
+    return num_experts + zero_experts + copy_experts + constant_experts;
+  }
+  /// As routers, balance terms and biases see a layer: num_experts is num_routable().
+  MoEOptions for_router() const;
+  /// Those of one MoE layer, counted from 0: num_experts is that layer's, layer_experts empty.
+  MoEOptions of_layer(int64_t moe_layer) const;
+  /// Every num_experts that occurs.
+  std::vector<int64_t> layer_sizes() const;
 };
 
 void describe(Fields& fields, MoEOptions& options);

@@ -79,6 +79,27 @@ TEST_CASE("A run goes on with another number of ranks and another expert axis") 
   CHECK(steps.size() == 60);
 }
 
+TEST_CASE("Layers of different sizes go on with another number of ranks and another expert axis") {
+  const TempFolder temp;
+  const std::vector<std::string> shape = {"moe.num_experts=[4, 8]",  "moe.zero_experts=1",
+                                          "moe.constant_experts=1",  "moe.latent_dim=16",
+                                          "optim.schedule=constant", "eval.every=0"};
+  const auto go = [&](int ranks, const std::string& dir, std::vector<std::string> overrides) {
+    overrides.insert(overrides.end(), shape.begin(), shape.end());
+    const auto outcome = run(tiny_training(temp, ranks, dir, overrides), temp.path());
+    INFO(outcome.err);
+    REQUIRE(outcome.code == 0);
+  };
+  go(2, "whole", {"train.steps=20"});
+  go(2, "moved", {"train.steps=10"});
+  go(4, "moved", {"train.steps=20", "parallel.expert=4"});
+
+  const auto whole = logged(temp, "whole", "nll"), moved = logged(temp, "moved", "nll");
+  REQUIRE(moved.size() == 20);
+  for (const int64_t step : {11, 20})
+    CHECK(std::stod(moved.at(step)) == Approx(std::stod(whole.at(step))).epsilon(1e-5));
+}
+
 TEST_CASE("A damaged newest checkpoint is passed over, loudly, under resume: auto") {
   const TempFolder temp;
   REQUIRE(run(tiny_training(temp, 2, "run", {"train.steps=30"}), temp.path()).code == 0);

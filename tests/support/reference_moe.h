@@ -57,6 +57,29 @@ inline torch::Tensor shared_experts(const Weights& w, const torch::Tensor& x_D) 
   return gate == w.beside.end() ? y_D : y_D / (1 + torch::exp(-gate->second[0].dot(x_D)));
 }
 
+// What expert e makes of x: a feed-forward, in a latent width where there is one, or an expert that
+// computes next to nothing.
+inline torch::Tensor expert_output(const MoEOptions& moe, const Weights& w, int64_t e,
+                                   const torch::Tensor& x_D) {
+  const auto latent = w.beside.find("latent_down");
+  if (e < moe.num_experts) {
+    if (latent == w.beside.end()) return ffn(w.gate_up[e], w.down[e], x_D);
+    return w.beside.at("latent_up")
+        .matmul(ffn(w.gate_up[e], w.down[e], latent->second.matmul(x_D)));
+  }
+  e -= moe.num_experts;
+  if (e < moe.zero_experts) return torch::zeros_like(x_D);
+  e -= moe.zero_experts;
+  if (e < moe.copy_experts) return x_D;
+  e -= moe.copy_experts;
+  const auto mixed = torch::exp(w.beside.at("zero_compute.mix")[e].matmul(x_D));
+  return (mixed[0] * x_D + mixed[1] * w.beside.at("zero_compute.value")[e]) / mixed.sum();
+}
+
+inline int64_t routable(const MoEOptions& moe) {
+  return moe.num_experts + moe.zero_experts + moe.copy_experts + moe.constant_experts;
+}
+
 inline torch::Tensor scores(const MoEOptions& moe, const torch::Tensor& logits_E) {
   const std::string& type = moe.router.type;
   std::string score = type == "deepseek_v3" ? "sigmoid"
@@ -68,7 +91,7 @@ inline torch::Tensor scores(const MoEOptions& moe, const torch::Tensor& logits_E
 }
 
 inline std::vector<int64_t> select(const MoEOptions& moe, const std::vector<double>& keys) {
-  const int64_t E = moe.num_experts, G = moe.router.groups, size = E / G;
+  const int64_t E = routable(moe), G = moe.router.groups, size = E / G;
   if (moe.router.kept_groups >= G) return best(keys, moe.top_k);
   const bool top_two = moe.router.type == "deepseek_v3" ||
                        (moe.router.type == "top_k" && moe.router.score != "softmax");
@@ -115,7 +138,7 @@ inline std::vector<Choice> choose(const MoEOptions& moe, const Weights& w, const
   }
   const auto s_E = scores(moe, logits_E);
   std::vector<double> keys;
-  for (int64_t e = 0; e < moe.num_experts; ++e)
+  for (int64_t e = 0; e < routable(moe); ++e)
     keys.push_back(s_E[e].item<double>() + (w.bias_E.defined() ? w.bias_E[e].item<double>() : 0.0));
   const auto ids = select(moe, keys);
   if (scored) *scored = {keys, s_E, logits_E};
@@ -181,7 +204,7 @@ inline void reweigh(const MoEOptions& moe, const Scored& scored, std::vector<Cho
 inline int64_t drop(const MoEOptions& moe, const RoutingContext& context, double factor,
                     int64_t tokens, std::vector<Choice*>& group) {
   const auto& order = moe.capacity.order;
-  const double seats = factor * moe.top_k * tokens / moe.num_experts * (1 - 1e-12);
+  const double seats = factor * moe.top_k * tokens / routable(moe) * (1 - 1e-12);
   const int64_t capacity =
       std::max<int64_t>(moe.capacity.min, static_cast<int64_t>(std::ceil(seats)));
   std::vector<double> largest(1);
@@ -204,7 +227,8 @@ inline int64_t drop(const MoEOptions& moe, const RoutingContext& context, double
   };
   std::stable_sort(group.begin(), group.end(), [&](auto* a, auto* b) { return key(a) < key(b); });
   std::vector<int64_t> used(moe.num_experts, 0);
-  for (Choice* c : group) c->kept = used[c->expert]++ < capacity;
+  for (Choice* c : group)
+    if (c->expert < moe.num_experts) c->kept = used[c->expert]++ < capacity;
   return capacity;
 }
 
@@ -212,7 +236,7 @@ inline Result forward(const MoEOptions& moe, const Weights& w, const torch::Tens
                       const RoutingContext& context) {
   const int64_t T = x_TD.size(0);
   Result result;
-  result.counts.assign(moe.num_experts, 0);
+  result.counts.assign(routable(moe), 0);
   std::vector<Scored> scored(static_cast<size_t>(T));
   for (int64_t t = 0; t < T; ++t)
     result.choices.push_back(choose(moe, w, x_TD[t], t, context, &scored[t]));
@@ -245,7 +269,7 @@ inline Result forward(const MoEOptions& moe, const Weights& w, const torch::Tens
       if (!c.kept) continue;
       auto weight = c.weight;
       if (moe.capacity.factor && moe.capacity.renormalize) weight = weight / kept_sum;
-      y_D = y_D + weight * moe.router.scale * ffn(w.gate_up[c.expert], w.down[c.expert], x_TD[t]);
+      y_D = y_D + weight * moe.router.scale * expert_output(moe, w, c.expert, x_TD[t]);
     }
     if (w.beside.count("shared.down")) y_D = y_D + shared_experts(w, x_TD[t]);
     rows.push_back(y_D);

@@ -31,7 +31,7 @@ void fill_defaults(TrainConfig& config, const Origins& origins, const std::strin
 std::vector<std::string> convert_coefficients(TrainConfig& config, Origins& origins) {
   std::vector<std::string> notes;
   const CoefficientShape shape{std::max<int64_t>(config.num_moe_layers(), 1),
-                               config.moe.num_experts, config.moe.top_k};
+                               config.moe.num_routable(), config.moe.top_k};
   for (size_t i = 0; i < config.moe.balance.size(); ++i) {
     BalanceOptions& term = config.moe.balance[i];
     if (term.from == "switchyard") continue;
@@ -72,6 +72,18 @@ void validate_layers(const TrainConfig& config) {
     throw ConfigError(fmt::format(
         "moe.layers: the pattern meets none of model.num_layers: {}; write none for a dense model",
         config.model.num_layers));
+  const auto listed = static_cast<int64_t>(config.moe.layer_experts.size());
+  if (listed > 0 && listed != config.num_moe_layers())
+    throw ConfigError(fmt::format(
+        "moe.num_experts: the list has {} entries; allowed: one integer, or {}, one for "
+        "each MoE layer",
+        listed, config.num_moe_layers()));
+  for (size_t i = 0; i < config.moe.balance.size() && listed > 0; ++i)
+    if (config.moe.balance[i].from != "switchyard")
+      throw ConfigError(
+          fmt::format("moe.balance.{}.from: {} depends on the number of experts, which differs "
+                      "between layers (moe.num_experts); allowed: switchyard",
+                      i, config.moe.balance[i].from));
 }
 
 void validate_traces(const TrainConfig& config) {
@@ -151,9 +163,7 @@ Value identity(TrainConfig config) {
 }  // namespace
 
 int64_t TrainConfig::num_moe_layers() const {
-  int64_t count = 0;
-  for (int64_t layer = 0; layer < model.num_layers; ++layer) count += moe.layers.contains(layer);
-  return count;
+  return moe.layers.count_before(model.num_layers);
 }
 
 void describe(Fields& fields, TrainConfig& config) {
@@ -203,7 +213,9 @@ LoadedConfig load_config(const std::string& path, const std::vector<std::string>
 }
 
 int64_t expert_ranks(const TrainConfig& config, int64_t num_ranks) {
-  return config.parallel.expert.value_or(std::gcd(num_ranks, config.moe.num_experts));
+  int64_t divisor = num_ranks;
+  for (const int64_t experts : config.moe.layer_sizes()) divisor = std::gcd(divisor, experts);
+  return config.parallel.expert.value_or(divisor);
 }
 
 void check_ranks(const LoadedConfig& loaded, int64_t num_ranks) {
@@ -218,9 +230,10 @@ void check_ranks(const LoadedConfig& loaded, int64_t num_ranks) {
     if (num_ranks % expert != 0)
       throw ConfigError(
           fmt::format("parallel.expert: {} does not divide the {} ranks", expert, num_ranks));
-    if (expert > config.moe.num_experts)
-      throw ConfigError(fmt::format("parallel.expert: {} is above moe.num_experts: {}", expert,
-                                    config.moe.num_experts));
+    for (const int64_t experts : config.moe.layer_sizes())
+      if (expert > experts)
+        throw ConfigError(
+            fmt::format("parallel.expert: {} is above moe.num_experts: {}", expert, experts));
   });
 }
 

@@ -96,7 +96,7 @@ void reduce(Training& training, Pass& pass) {
   for (size_t i = 0; i < layers.size(); ++i)
     pass.details.set_weight_norms(
         static_cast<int64_t>(i),
-        layers[i]->experts->weight_norms_E(layers[i]->options().moe.num_experts));
+        layers[i]->experts->weight_norms_E(layers[i]->options().moe.num_routable()));
   WorkPtr works[] = {
       world.all_reduce({pass.losses.domains_D2, pass.losses.true_nll}, ReduceOp::kSum),
       world.all_reduce({pass.details.integers()}, ReduceOp::kSum),

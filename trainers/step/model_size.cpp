@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "core/moe/routers/router.h"
 #include "trainers/step/training.h"
 
@@ -28,14 +30,8 @@ int64_t attention_vectors(const ModelOptions& m) {
 // two L × L products per layer, halved because it is causal.
 ModelSize model_size(const TrainConfig& config) {
   const ModelOptions& m = config.model;
-  const MoEOptions& moe = config.moe;
   const int64_t D = m.hidden_dim;
   const int64_t attention = attention_matrices(m), vectors = attention_vectors(m);
-  const int64_t expert = 3 * D * moe.expert_dim;
-  const int64_t shared = 3 * D * moe.shared_width() + (moe.shared_gate ? D : 0);
-  const auto router_kind = make_router(moe);
-  const int64_t router_rows =
-      router_kind->logit_columns(moe.num_experts) + router_kind->noise_columns(moe.num_experts);
   ModelSize size;
   int64_t matrices = 0;
   for (int64_t layer = 0; layer < m.num_layers; ++layer) {
@@ -43,11 +39,19 @@ ModelSize model_size(const TrainConfig& config) {
     size.total += common;
     size.active += common;
     matrices += attention;
-    if (moe.layers.contains(layer)) {
-      const int64_t router = router_rows * D;
-      size.total += router + moe.num_experts * expert + shared;
-      size.active += router + moe.top_k * expert + shared;
-      matrices += router + moe.top_k * expert + shared;
+    if (config.moe.layers.contains(layer)) {
+      const MoEOptions moe = config.moe.of_layer(config.moe.layers.count_before(layer));
+      const int64_t expert = 3 * moe.latent_dim.value_or(D) * moe.expert_dim;
+      const int64_t constant = 3 * D * moe.constant_experts;
+      const auto router = make_router(moe.for_router());
+      const int64_t router_rows =
+          router->logit_columns(moe.num_routable()) + router->noise_columns(moe.num_routable());
+      const int64_t always = router_rows * D + 2 * D * moe.latent_dim.value_or(0) +
+                             3 * D * moe.shared_width() + (moe.shared_gate ? D : 0);
+      const int64_t used = always + std::min(moe.top_k, moe.num_experts) * expert;
+      size.total += always + moe.num_experts * expert + constant;
+      size.active += used;
+      matrices += used + constant;
     } else {
       size.total += 3 * D * m.ffn_dim;
       size.active += 3 * D * m.ffn_dim;

@@ -30,9 +30,24 @@ std::vector<int64_t> moe_layers(const TrainConfig& config) {
   return layers;
 }
 
+std::map<int64_t, int64_t> experts_of_layers(const TrainConfig& config) {
+  std::map<int64_t, int64_t> experts;
+  for (const int64_t layer : moe_layers(config))
+    experts[layer] = config.moe.of_layer(config.moe.layers.count_before(layer)).num_routable();
+  return experts;
+}
+
+std::string experts_text(const TrainConfig& config) {
+  if (config.moe.layer_experts.empty()) return std::to_string(config.moe.num_routable());
+  std::string all;
+  for (const auto& [layer, experts] : experts_of_layers(config))
+    all += fmt::format("{}{}", all.empty() ? "" : ", ", experts);
+  return all;
+}
+
 Metadata metadata_of(const TrainConfig& config) {
   Metadata metadata{{"format", "pt"}};
-  metadata["moe.num_experts"] = std::to_string(config.moe.num_experts);
+  metadata["moe.num_experts"] = experts_text(config);
   metadata["moe.top_k"] = std::to_string(config.moe.top_k);
   metadata["train.sequences_per_step"] = std::to_string(config.train.sequences_per_step);
   metadata["train.sequence_length"] = std::to_string(config.sequence_length());
@@ -54,7 +69,7 @@ class Folder final : public TraceFolder {
         layers_(moe_layers(config)),
         tokens_(config.train.sequences_per_step * config.sequence_length()),
         top_k_(config.moe.top_k),
-        num_experts_(config.moe.num_experts) {
+        experts_of_(experts_of_layers(config)) {
     run_on_first(world_, [&] { check(config); });
   }
 
@@ -117,11 +132,12 @@ class Folder final : public TraceFolder {
     const SafetensorsFile file(files_, path);
     for (const int64_t layer : layers_) {
       at::Tensor ids = file.read(tensor_name(layer));
+      const int64_t experts = experts_of_.at(layer);
       const bool fits = ids.scalar_type() == at::kInt && ids.dim() == 2 && ids.size(0) == tokens_ &&
                         ids.size(1) == top_k_;
-      if (!fits || ids.lt(-1).any().item<bool>() || ids.ge(num_experts_).any().item<bool>())
+      if (!fits || ids.lt(-1).any().item<bool>() || ids.ge(experts).any().item<bool>())
         throw CheckpointError(fmt::format("{}: {} is not int32 [{}, {}] with experts below {}",
-                                          path, tensor_name(layer), tokens_, top_k_, num_experts_));
+                                          path, tensor_name(layer), tokens_, top_k_, experts));
       given_[layer] = ids;
     }
   }
@@ -139,7 +155,9 @@ class Folder final : public TraceFolder {
   std::string record_, replay_;  // "" = not
   Metadata metadata_;
   std::vector<int64_t> layers_;
-  int64_t tokens_, top_k_, num_experts_, step_ = 0;
+  int64_t tokens_, top_k_;
+  std::map<int64_t, int64_t> experts_of_;  // by layer
+  int64_t step_ = 0;
   std::map<int64_t, at::Tensor> given_, recorded_;  // by layer: [tokens of the step, K]
 };
 

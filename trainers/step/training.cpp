@@ -27,7 +27,7 @@ std::unique_ptr<TokenSource> open_source(const TrainConfig& config) {
   return make_token_source(config.data, context);
 }
 
-Transformer build_model(Training& training, const ExpertPlacement& placement) {
+Transformer build_model(Training& training) {
   const TrainConfig& config = training.config;
   TransformerOptions options;
   options.model = config.model;
@@ -35,8 +35,9 @@ Transformer build_model(Training& training, const ExpertPlacement& placement) {
   options.seed = static_cast<uint64_t>(config.run.seed);
   options.recompute = config.train.recompute == "full";
   options.compute_dtype = compute_dtype(config);
-  options.terms = make_balance_terms(config.moe, training.mesh->expert_size());
-  options.make_dispatcher = [&](int64_t) {
+  options.terms = make_balance_terms(config.moe.for_router(), training.mesh->expert_size());
+  options.make_dispatcher = [&](int64_t num_experts) {
+    const ExpertPlacement placement(num_experts, training.mesh->expert_size());
     return make_all_to_all_dispatcher(training.mesh->expert_group(), placement);
   };
   Transformer model(options);
@@ -55,9 +56,12 @@ void build_buckets(Training& training) {
   training.experts = std::make_unique<FlatBucket>(experts);
 }
 
-at::Tensor devices_of(const ExpertPlacement& placement, int64_t experts) {
-  at::Tensor device_E = at::empty({experts}, at::kLong);
-  for (int64_t expert = 0; expert < experts; ++expert) device_E[expert] = placement.rank_of(expert);
+// −1 for the experts that every rank computes for its own tokens.
+at::Tensor devices_of(const MoEOptions& moe, int num_ranks) {
+  const ExpertPlacement placement(moe.num_experts, num_ranks);
+  at::Tensor device_E = at::full({moe.num_routable()}, -1, at::kLong);
+  for (int64_t expert = 0; expert < moe.num_experts; ++expert)
+    device_E[expert] = placement.rank_of(expert);
   return device_E;
 }
 
@@ -66,7 +70,7 @@ at::Tensor devices_of(const ExpertPlacement& placement, int64_t experts) {
 std::vector<int64_t> experts_per_layer(const Transformer& model) {
   std::vector<int64_t> experts;
   for (const MoELayer& layer : model->moe_layers())
-    experts.push_back(layer->options().moe.num_experts);
+    experts.push_back(layer->options().moe.num_routable());
   return experts;
 }
 
@@ -88,10 +92,10 @@ std::unique_ptr<Training> build_training(const TrainConfig& config, Communicator
   training->loader = std::make_unique<Loader>(*training->source, geometry, 0);
 
   training->mesh = std::make_unique<Mesh>(world, expert_ranks(config, world.size()));
-  const ExpertPlacement placement(config.moe.num_experts, training->mesh->expert_size());
-  training->model = build_model(*training, placement);
-  for (const int64_t experts : experts_per_layer(training->model))
-    training->expert_device_E.push_back(devices_of(placement, experts));
+  training->model = build_model(*training);
+  for (const MoELayer& layer : training->model->moe_layers())
+    training->expert_device_E.push_back(
+        devices_of(layer->options().moe, training->mesh->expert_size()));
   build_buckets(*training);
   training->optimizer =
       make_optimizer(config.optim, {training->dense.get(), training->experts.get()});

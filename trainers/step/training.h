@@ -39,7 +39,8 @@ struct Training {
   std::unique_ptr<ReluL1> relu_l1;          ///< of a relu router, else null; same
   std::unique_ptr<TraceFolder> trace;       ///< nullptr: assignments are neither kept nor replayed
   std::unique_ptr<LoadWindow> recent_load;  ///< loads of the last steps; same
-  /// Of each MoE layer: int64 [E], rank of the expert axis that holds each expert.
+  /// Of each MoE layer: int64 [E], rank of the expert axis that holds each expert, −1 where every
+  /// rank does.
   std::vector<at::Tensor> expert_device_E;
   at::Device device = at::kCPU;
 
@@ -61,7 +62,7 @@ struct Training {
 std::unique_ptr<Training> build_training(const TrainConfig& config, Communicator& world,
                                          at::Device device);
 
-/// Routed experts of each MoE layer.
+/// Experts of each MoE layer that tokens can be routed to.
 std::vector<int64_t> experts_per_layer(const Transformer& model);
 /// What the layers may know about a batch whose row 0 is sequence `first_sequence`.
 RoutingContext routing_context(const Training& training, int64_t first_sequence, bool for_training);
@@ -80,7 +81,7 @@ void adopt_counters(Training& training);
 /// Parameter counts over all experts, whatever rank holds them.
 struct ModelSize {
   int64_t total = 0;
-  int64_t active = 0;          ///< those that one token uses
+  int64_t active = 0;          ///< those that one token uses, with K feed-forward experts
   double flops_per_token = 0;  ///< training: forward and backward, attention included
 };
 ModelSize model_size(const TrainConfig& config);

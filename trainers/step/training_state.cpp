@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
 
+#include <map>
+
 #include "core/base/error.h"
 #include "trainers/step/training.h"
 
@@ -22,10 +24,13 @@ void add_dense(const FlatBucket& bucket, const at::Tensor& flat, const std::stri
 // Each expert is a tensor of its own under its global number: "layers.3.experts.gate_up" holds
 // "layers.3.experts.17.gate_up" in the slot of expert 17.
 void add_experts(const FlatBucket& bucket, const at::Tensor& flat, const std::string& suffix,
-                 const std::vector<int64_t>& local_experts, StateList& state) {
+                 const std::map<std::string, std::vector<int64_t>>& experts_of_layer,
+                 StateList& state) {
   for (const ParameterRange& range : bucket.ranges()) {
     const std::string name = global_name(range.name);
     const size_t at = name.find(kExperts) + std::string(kExperts).size();
+    const std::vector<int64_t>& local_experts =
+        experts_of_layer.at(name.substr(0, name.find(kExperts)));
     const at::Tensor stacked = view_of(flat, range);
     for (size_t slot = 0; slot < local_experts.size(); ++slot)
       state.push_back({fmt::format("{}{}.{}{}", name.substr(0, at), local_experts[slot],
@@ -36,11 +41,11 @@ void add_experts(const FlatBucket& bucket, const at::Tensor& flat, const std::st
 
 void add_both(Training& training, const at::Tensor& dense, const at::Tensor& experts,
               const std::string& suffix, StateList& state) {
-  const std::vector<int64_t> local_experts =
-      training.moe_layers() > 0 ? training.model->moe_layers().front()->local_experts()
-                                : std::vector<int64_t>{};
+  std::map<std::string, std::vector<int64_t>> experts_of_layer;
+  for (const MoELayer& layer : training.model->moe_layers())
+    experts_of_layer[layer->options().name + "."] = layer->local_experts();
   add_dense(*training.dense, dense, suffix, state);
-  add_experts(*training.experts, experts, suffix, local_experts, state);
+  add_experts(*training.experts, experts, suffix, experts_of_layer, state);
 }
 
 }  // namespace

@@ -27,6 +27,20 @@ void describe_beside(Fields& fields, MoEOptions& options) {
             "Every token also goes through one dense feed-forward, to which its one routed expert "
             "is added (PR-MoE).")
       .also_called({"use_residual", "moe_use_residual", "residual_moe", "mlp_type"});
+  fields
+      .integer("zero_experts", options.zero_experts,
+               "Experts with output 0, routed to like the others and numbered after them (MoE++).")
+      .at_least(0);
+  fields
+      .integer("copy_experts", options.copy_experts,
+               "Experts whose output is their input, numbered after the zero experts (MoE++).")
+      .at_least(0);
+  fields
+      .integer(
+          "constant_experts", options.constant_experts,
+          "Experts that mix their input with a learned vector, numbered after the copy experts "
+          "(MoE++).")
+      .at_least(0);
 }
 
 void check_beside(const MoEOptions& o) {
@@ -49,6 +63,21 @@ void check_beside(const MoEOptions& o) {
     throw ConfigError(
         "moe.shared_gate: true without shared experts; allowed: false, moe.shared_experts ≥ 1 or "
         "moe.residual: true");
+}
+
+void check_zero_compute(const MoEOptions& o) {
+  const auto refuse = [](const std::string& setting, const std::string& allowed) {
+    throw ConfigError(fmt::format("{} does not go with zero, copy or constant experts; allowed: {}",
+                                  setting, allowed));
+  };
+  if (o.router.groups > 1)
+    refuse(fmt::format("moe.router.groups: {}", o.router.groups), "groups: 1");
+  if (o.router.type == "hierarchical") refuse("moe.router.type: hierarchical", "another router");
+  if (o.capacity.overflow == "next_choice") refuse("moe.capacity.overflow: next_choice", "drop");
+  for (const BalanceOptions& term : o.balance)
+    if (term.type == "device" || term.type == "communication")
+      refuse(fmt::format("moe.balance.type: {}", term.type), "terms that know no devices");
+  if (o.capacity.renormalize) refuse("moe.capacity.renormalize: true", "false");
 }
 
 }  // namespace switchyard

@@ -66,6 +66,12 @@ bool LayerPattern::contains(int64_t layer) const {
   return false;
 }
 
+int64_t LayerPattern::count_before(int64_t layer) const {
+  int64_t count = 0;
+  for (int64_t i = 0; i < layer; ++i) count += contains(i);
+  return count;
+}
+
 void read_layers(const Value& value, LayerPattern& pattern) {
   if (value.is_map()) {
     pattern = read_layer_map(value);

@@ -13,6 +13,8 @@ struct LayerPattern {
   int64_t every = 1, offset = 0, first_dense = 0;
   std::vector<int64_t> list;
   bool contains(int64_t layer) const;
+  /// MoE layers among the decoder layers before `layer`.
+  int64_t count_before(int64_t layer) const;
 };
 
 /// The forms of `moe.layers`; ConfigError at the value.

@@ -51,6 +51,20 @@ TEST_CASE("Layers follow the pattern: the first is dense, the others are MoE") {
   CHECK(output.layers[0].terms.size() == model->options().terms.size());
 }
 
+TEST_CASE("Layers may have different numbers of experts") {
+  auto options = small();
+  options.moe.layer_experts = {4, 7};
+  Transformer model(options);
+
+  const auto output = model->forward(tokens(), training_context());
+
+  CHECK(model->moe_layers()[0]->router_ED.size(0) == 4);
+  CHECK(model->moe_layers()[1]->router_ED.size(0) == 7);
+  CHECK(output.layers[0].decision.counts_E.numel() == 4);
+  CHECK(output.layers[1].decision.counts_E.numel() == 7);
+  CHECK(output.layers[1].terms[0].size(1) == 14);  // Σ p and the counts of 7 experts
+}
+
 TEST_CASE("Global names carry no module that is only ours") {
   CHECK(global_name("layers.3.moe.router") == "layers.3.router");
   CHECK(global_name("layers.3.moe.experts.gate_up") == "layers.3.experts.gate_up");

@@ -197,7 +197,7 @@ TEST_CASE("A part of the state loads when the rest is to be ignored") {
              Contains("layers.0.experts.0.gate_up.exp_avg") && Contains("and 2 more"));
 }
 
-TEST_CASE("A checkpoint that lacks an expert is refused") {
+TEST_CASE("traps: a checkpoint that lacks an expert must fail") {
   MemoryFileOps files;
   run_ranks(2, [&](Communicator& comm) {
     StateList state = ToyState(comm, kExperts, 2).list();

@@ -46,7 +46,7 @@ TEST_CASE("dense gradients are summed over all ranks, expert gradients over the 
   }
 }
 
-TEST_CASE("the squared norm counts every parameter once") {
+TEST_CASE("traps: the gradient norm counts each expert once") {
   const int ranks = GENERATE(1, 2, 3, 4, 6);
   const auto dtype = GENERATE(at::kFloat, at::kDouble);
   constexpr int64_t kExpertSize = 11;

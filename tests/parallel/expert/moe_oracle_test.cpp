@@ -122,6 +122,18 @@ std::vector<Case> all_cases() {
   auto residual = moe_options("switch", 5, 1);
   residual.residual = true;
   add("a dense feed-forward plus top-1", residual);
+  auto latent = moe_options("mixtral", 5, 2);
+  latent.latent_dim = 4;
+  latent.shared_experts = 1;
+  add("experts of a latent width", latent);
+  auto plus = moe_options("mixtral", 4, 2);
+  plus.zero_experts = 1;
+  plus.copy_experts = 2;
+  plus.constant_experts = 2;
+  add("zero, copy and constant experts", plus);
+  plus.latent_dim = 3;
+  add("zero, copy and constant experts beside a latent width and a capacity",
+      with_capacity(plus, "position", "micro_batch"));
   for (const auto* order : {"position", "probability", "batch_priority", "random"})
     for (const auto* scope : {"micro_batch", "sequence"})
       for (const auto* router : {"switch", "mixtral", "gshard"}) {
@@ -280,6 +292,19 @@ double difference(const torch::Tensor& a, const torch::Tensor& b) {
   return a.numel() == 0 ? 0.0 : (a - b).abs().max().item<double>();
 }
 
+double difference(const Outcome& a, const Outcome& b) {
+  double worst = std::max({difference(a.y_TD, b.y_TD), difference(a.x_grad_TD, b.x_grad_TD),
+                           difference(a.router_grad_ED, b.router_grad_ED)});
+  REQUIRE(a.beside_grads.size() == b.beside_grads.size());
+  for (const auto& [name, grad] : b.beside_grads)
+    worst = std::max(worst, difference(a.beside_grads.at(name), grad));
+  REQUIRE(a.expert_grads.size() == b.expert_grads.size());
+  for (const auto& [expert, grads] : b.expert_grads)
+    worst = std::max({worst, difference(a.expert_grads.at(expert).first, grads.first),
+                      difference(a.expert_grads.at(expert).second, grads.second)});
+  return worst;
+}
+
 }  // namespace
 
 TEST_CASE("oracle: the MoE layer equals the loop over tokens on 1, 2, 4 and 5 ranks") {
@@ -299,22 +324,36 @@ TEST_CASE("oracle: the MoE layer equals the loop over tokens on 1, 2, 4 and 5 ra
           dropped += chosen && !choices[k].kept;
         }
       }
-      const Outcome& o = expected.outcome;
-      double here =
-          std::max({difference(actual.y_TD, o.y_TD), difference(actual.x_grad_TD, o.x_grad_TD),
-                    difference(actual.router_grad_ED, o.router_grad_ED)});
-      for (const auto& [expert, grads] : o.expert_grads) {
-        REQUIRE(actual.expert_grads.count(expert) == 1);
-        here = std::max({here, difference(actual.expert_grads.at(expert).first, grads.first),
-                         difference(actual.expert_grads.at(expert).second, grads.second)});
-      }
-      REQUIRE(actual.beside_grads.size() == o.beside_grads.size());
-      for (const auto& [name, grad] : o.beside_grads)
-        here = std::max(here, difference(actual.beside_grads.at(name), grad));
+      const double here = difference(actual, expected.outcome);
       CHECK(here < 1e-12);
       worst = std::max(worst, here);
     }
     if (c.moe.capacity.factor && c.training) CHECK(dropped > 0);
   }
   std::cout << "oracle: largest difference " << worst << "\n";
+}
+
+TEST_CASE("traps: EP=1 and EP=n give the same gradients") {
+  auto moe = moe_options("mixtral", 6, 2);
+  moe.shared_experts = 1;
+  moe.shared_gate = true;
+  Case c{"", moe};
+  SECTION("tokens on every rank") {}
+  SECTION("zero-token rank") {
+    c.sequences = 2;
+  }
+  SECTION("one expert gets everything") {
+    c.moe.top_k = 1;
+    c.moe.router.type = "switch";
+    c.moe.force.law = "one";
+  }
+  SECTION("experts not divisible by ranks") {
+    c.moe.num_experts = 7;
+  }
+  const Outcome one = run_layer(c, 1);
+  if (c.moe.force.active()) REQUIRE(one.ids_TK.select(1, 0).eq(0).all().item<bool>());
+  for (const int ranks : {2, 3, 5}) {
+    CAPTURE(ranks);
+    CHECK(difference(run_layer(c, ranks), one) < 1e-13);
+  }
 }

@@ -246,6 +246,29 @@ TEST_CASE("combinations that cannot work name both keys and their place") {
     CHECK_THAT(moe("shared_gate: true"), Contains("moe.shared_gate: true without shared experts"));
     CHECK(moe("shared_gate: true, shared_experts: 2").empty());
   }
+  SECTION("a list of experts, one number for each MoE layer") {
+    CHECK(moe("num_experts: [4, 4, 8, 8]").empty());
+    CHECK_THAT(moe("num_experts: [4, 8]"),
+               Contains("moe.num_experts: the list has 2 entries; allowed: one integer, or 4, one "
+                        "for each MoE layer"));
+    CHECK_THAT(moe("num_experts: [4, 8], layers: {every: 2}, top_k: 5"),
+               Contains("moe.top_k: 5 is above moe.num_experts: 4"));
+    CHECK_THAT(moe("num_experts: [4, 0, 8, 8]"), Contains("`0` is out of range"));
+    CHECK_THAT(moe("num_experts: []"), Contains("the list is empty"));
+    CHECK_THAT(
+        moe("num_experts: [4, 4, 8, 8], balance: [{type: load_balance, coef: 0.1, from: hf}]"),
+        Contains("moe.balance.0.from: hf depends on the number of experts"));
+  }
+  SECTION("zero, copy and constant experts") {
+    CHECK(moe("zero_experts: 1, copy_experts: 1, constant_experts: 2").empty());
+    CHECK(moe("num_experts: 1, top_k: 2, zero_experts: 1").empty());
+    CHECK_THAT(moe("zero_experts: 16, router: {groups: 2}"),
+               Contains("moe.router.groups: 2 does not go with zero, copy or constant experts"));
+    CHECK_THAT(moe("copy_experts: 1, capacity: {factor: 1, renormalize: true}"),
+               Contains("moe.capacity.renormalize: true does not go with"));
+    CHECK_THAT(moe("zero_experts: 1, balance: [{type: device, groups: 2, coef: 0.1}]"),
+               Contains("moe.balance.type: device does not go with"));
+  }
   SECTION("the dense part of PR-MoE") {
     CHECK_THAT(moe("residual: true"), Contains("moe.residual: true with moe.top_k: 2"));
     CHECK_THAT(moe("residual: true, top_k: 1, shared_experts: 1"),

@@ -80,6 +80,22 @@ TrainConfig deepseek_config(const std::string& precision) {
   return config;
 }
 
+// Zero, copy and constant experts, a latent width, and layers of different sizes.
+TrainConfig mixed_config(const std::string& precision) {
+  TrainConfig config = base_config(precision);
+  config.moe.layer_experts = {4, 8};
+  config.moe.num_experts = 4;
+  config.moe.zero_experts = 1;
+  config.moe.copy_experts = 1;
+  config.moe.constant_experts = 2;
+  config.moe.latent_dim = 16;
+  config.moe.shared_experts = 1;
+  config.moe.shared_gate = true;
+  config.moe.capacity.factor = 1.25;
+  config.moe.balance = {load_balance("step")};
+  return config;
+}
+
 struct Trace {
   std::vector<double> nll;
   std::vector<uint64_t> decisions;  // of each step: a hash over layers, tokens and choices
@@ -164,6 +180,7 @@ TEST_CASE("invariance: fp64 training is the same for any number of ranks and exp
   check_fp64("gshard, random order, next_choice, dynamic capacity, quantile bias",
              overflow_config("fp64"));
   check_fp64("deepseek_v3, groups, shared expert", deepseek_config("fp64"));
+  check_fp64("4 and 8 latent experts beside free ones", mixed_config("fp64"));
 }
 
 TEST_CASE("invariance: fp32 training differs between rank counts by rounding only") {
