@@ -42,6 +42,10 @@ class TokenSource {
   /// Sum over the scored positions of −ln of the true model's probability, for a validation
   /// sequence.
   virtual double true_model_nll_sum(int64_t index, int64_t length) const;
+  /// Frequency of each token id as an input of training, fp64 [vocab_size], on any scale: the same
+  /// on every rank. Counted over the training part of files, each domain by its share of the
+  /// samples; for synthetic data over its first 4,096 training sequences of `length` tokens.
+  virtual at::Tensor training_counts(int64_t vocab_size, int64_t length) const;
   /// Text that names the data exactly (options, file sizes and hashes): resume compares it.
   virtual std::string fingerprint() const = 0;
 };

@@ -1,5 +1,7 @@
 #include "core/data/file_source.h"
 
+#include <ATen/ATen.h>
+
 #include <glob.h>
 
 #include <algorithm>
@@ -238,6 +240,25 @@ int64_t FileSource::validation_sequence(int64_t index, int64_t length, int64_t* 
   const int64_t domain = index % domains;
   copy_window(plan(length).validation[domain].at(index / domains), length, tokens, targets);
   return domain;
+}
+
+at::Tensor FileSource::training_counts(int64_t vocab_size, int64_t) const {
+  constexpr int64_t kChunk = 1 << 16;
+  std::vector<int64_t> tokens(kChunk);
+  at::Tensor all_V = at::zeros({vocab_size}, at::TensorOptions().dtype(at::kDouble));
+  for (size_t d = 0; d < domains_.size(); ++d) {
+    at::Tensor counts_V = at::zeros({vocab_size}, at::TensorOptions().dtype(at::kLong));
+    int64_t* counts = counts_V.mutable_data_ptr<int64_t>();
+    for (const Segment& segment : domains_[d]->training)
+      for (int64_t done = 0; done < segment.count; done += kChunk) {
+        const int64_t count = std::min(kChunk, segment.count - done);
+        segment.file->copy(segment.first + done, count, tokens.data());
+        for (int64_t i = 0; i < count; ++i) ++counts[tokens[i]];
+      }
+    const auto total = static_cast<double>(tokens_in(domains_[d]->training));
+    all_V.add_(counts_V.to(at::kDouble), shares_[d] / std::max(total, 1.0));
+  }
+  return all_V;
 }
 
 FileSource::DomainSize FileSource::domain_size(int64_t domain, int64_t length) const {

@@ -33,6 +33,7 @@ class FileSource : public TokenSource {
   /// pseudo-random order that is the same for all runs, so that a prefix samples all its files.
   int64_t validation_sequence(int64_t index, int64_t length, int64_t* tokens,
                               int64_t* targets) const override;
+  at::Tensor training_counts(int64_t vocab_size, int64_t length) const override;
   std::string fingerprint() const override { return fingerprint_; }
 
   /// Figures of one domain, for `data inspect`.

@@ -1,5 +1,9 @@
 #include "core/data/token_source.h"
 
+#include <ATen/ATen.h>
+
+#include <vector>
+
 #include "core/base/error.h"
 #include "core/data/file_source.h"
 #include "core/data/synthetic.h"
@@ -8,6 +12,18 @@ namespace switchyard {
 
 double TokenSource::true_model_nll_sum(int64_t, int64_t) const {
   throw InternalError("the true model of this data is not known; ask has_true_model() first");
+}
+
+at::Tensor TokenSource::training_counts(int64_t vocab_size, int64_t length) const {
+  constexpr int64_t kSample = 4096;
+  at::Tensor counts_V = at::zeros({vocab_size}, at::TensorOptions().dtype(at::kDouble));
+  double* counts = counts_V.mutable_data_ptr<double>();
+  std::vector<int64_t> tokens(static_cast<size_t>(length)), targets(tokens.size());
+  for (int64_t sequence = 0; sequence < kSample; ++sequence) {
+    training_sequence(0, sequence, length, tokens.data(), targets.data());
+    for (const int64_t token : tokens) ++counts[token];
+  }
+  return counts_V;
 }
 
 std::unique_ptr<TokenSource> make_token_source(const DataOptions& options,
