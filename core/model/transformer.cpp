@@ -62,6 +62,7 @@ BlockImpl::BlockImpl(const TransformerOptions& options, int64_t layer) {
   moe.name = fmt::format("layers.{}", layer);
   if (options.make_dispatcher) moe.dispatcher = options.make_dispatcher(moe.moe.num_experts);
   moe.terms = options.terms;
+  moe.resources = options.resources;
   moe_layer = register_module("moe", MoELayer(moe));
 }
 

@@ -31,6 +31,7 @@ struct TransformerOptions {
   /// Called once per MoE layer, in layer order; unset: all experts in this process.
   std::function<std::shared_ptr<TokenDispatcher>(int64_t num_experts)> make_dispatcher;
   BalanceTerms terms;
+  RouterResources resources;  ///< for hash routers
 };
 
 /// Pre-norm decoder block: x + attention(norm(x)), then + feed-forward or MoE of its norm.

@@ -13,13 +13,13 @@ namespace switchyard {
 
 MoELayerImpl::MoELayerImpl(MoELayerOptions options)
     : options_(std::move(options)),
-      router_(make_router(options_.moe.for_router())),
+      router_(make_router(options_.moe.for_router(), options_.resources)),
       dispatcher_(options_.dispatcher ? options_.dispatcher
                                       : make_local_dispatcher(options_.moe.num_experts)) {
   const MoEOptions& moe = options_.moe;
   const int64_t D = options_.hidden_dim;
-  router_ED =
-      register_parameter("router", torch::zeros({router_->logit_columns(moe.num_routable()), D}));
+  if (const int64_t rows = router_->logit_columns(moe.num_routable()); rows > 0)
+    router_ED = register_parameter("router", torch::zeros({rows, D}));
   if (const int64_t rows = router_->noise_columns(moe.num_routable()); rows > 0)
     router_noise_ED = register_parameter("router_noise", torch::zeros({rows, D}));
   bias_ = make_bias_state(moe.bias, moe.num_routable());
@@ -52,7 +52,7 @@ void MoELayerImpl::initialize() {
   const double std = options_.moe.router.init.value_or(automatic);
   const auto init_router =
       options_.moe.router.type == "switch" ? init_truncated_normal : init_normal;
-  init_router(router_ED, options_.seed, name + ".router", std);
+  if (router_ED.defined()) init_router(router_ED, options_.seed, name + ".router", std);
   if (router_noise_ED.defined())
     init_router(router_noise_ED, options_.seed, name + ".router_noise", std);
   experts->initialize(options_.seed, name + ".experts", options_.init_std);
@@ -67,6 +67,9 @@ void MoELayerImpl::initialize() {
 
 RouterInputs MoELayerImpl::router_inputs(const at::Tensor& x_TD,
                                          const RoutingContext& context) const {
+  RouterInputs inputs;
+  inputs.dtype = x_TD.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  if (!router_ED.defined()) return inputs;
   at::Tensor input_TD = x_TD.to(router_ED.dtype());
   const double jitter = options_.moe.router.jitter;
   if (context.training && jitter > 0) {
@@ -74,7 +77,6 @@ RouterInputs MoELayerImpl::router_inputs(const at::Tensor& x_TD,
         draw(context, RandomStream::kJitter, x_TD.size(0), x_TD.size(1), input_TD.options());
     input_TD = input_TD * (u_TD * (2 * jitter) + (1 - jitter));
   }
-  RouterInputs inputs;
   inputs.logits_TE = at::mm(input_TD, router_ED.t());
   if (router_noise_ED.defined() && context.training)
     inputs.noise_logits_TE = at::mm(input_TD, router_noise_ED.t());

@@ -29,12 +29,14 @@ struct MoELayerOptions {
   std::string name = "moe";  ///< prefix of its parameters' global names
   std::shared_ptr<TokenDispatcher> dispatcher;
   BalanceTerms terms;
+  RouterResources resources;  ///< for hash routers
 };
 
 /// router → capacity → dispatch → experts → combine, with shared experts running while the tokens
 /// travel. With `moe.latent_dim` tokens travel and experts work in a width L of their own
 /// (LatentMoE, Nemotron 3 2025), the router and everything else in the model's. E counts zero, copy
-/// and constant experts too. Parameters: `router` [E, D] (at least fp32; [a + E, D] hierarchical),
+/// and constant experts too. Parameters: `router` [E, D] (at least fp32; [a + E, D] hierarchical,
+/// none for hash),
 /// `router_noise` [E, D] for noisy_top_k, `experts.gate_up`, `experts.down`, `shared.gate_up`,
 /// `shared.down`, `shared.gate` with `moe.shared_gate`, `latent_down` [L, D], `latent_up` [D, L],
 /// `zero_compute.mix`, `zero_compute.value`; buffer `router_bias` [E] when `moe.bias` is used, with
@@ -57,6 +59,8 @@ class MoELayerImpl : public torch::nn::Module {
   void initialize();
 
   const MoELayerOptions& options() const { return options_; }
+  /// The hash router's table [V, K], live and part of the saved state; undefined otherwise.
+  at::Tensor router_table() const { return router_->table(); }
   /// Global numbers of the experts held here, in slot order.
   const std::vector<int64_t>& local_experts() const { return experts->experts(); }
 

@@ -22,6 +22,7 @@ namespace switchyard::reference {
 struct Weights {
   torch::Tensor router_ED, bias_E;              // bias may be undefined
   std::vector<torch::Tensor> gate_up, down;     // one [2F, D] and one [D, F] per expert
+  torch::Tensor token_counts_V;                 // hash
   std::map<std::string, torch::Tensor> beside;  // all other parameters, as the layer names them
 };
 
@@ -118,6 +119,8 @@ inline std::vector<Choice> as_choices(int64_t token, const Picked& picked) {
 inline std::vector<Choice> choose(const MoEOptions& moe, const Weights& w, const torch::Tensor& x_D,
                                   int64_t token, const RoutingContext& context,
                                   Scored* scored = nullptr) {
+  if (moe.router.type == "hash")
+    return as_choices(token, pick_hash(moe, token, context, w.token_counts_V));
   auto input_D = x_D;
   const uint64_t step = static_cast<uint64_t>(context.step),
                  layer = static_cast<uint64_t>(context.layer);
@@ -238,7 +241,13 @@ inline Result forward(const MoEOptions& moe, const Weights& w, const torch::Tens
   Result result;
   result.counts.assign(routable(moe), 0);
   std::vector<Scored> scored(static_cast<size_t>(T));
-  for (int64_t t = 0; t < T; ++t)
+  if (assigns_batch(moe.router.type, context.training)) {
+    std::vector<torch::Tensor> logits;
+    for (int64_t t = 0; t < T; ++t) logits.push_back(w.router_ED.matmul(x_TD[t]));
+    const auto picked = pick_batch(moe, logits, context);
+    for (int64_t t = 0; t < T; ++t) result.choices.push_back(as_choices(t, picked[t]));
+  }
+  for (int64_t t = static_cast<int64_t>(result.choices.size()); t < T; ++t)
     result.choices.push_back(choose(moe, w, x_TD[t], t, context, &scored[t]));
   for (const auto& token : result.choices)
     for (const Choice& c : token) ++result.counts[c.expert];

@@ -27,27 +27,25 @@ inline const std::vector<std::string>& router_types() {
   return types;
 }
 
-/// Valid options of any router: K is what it takes nearest to `k`, hierarchical has two groups of
-/// which it keeps both for an even K (`experts` even), deepseek_v2 and _v3 keep one group of two
-/// where K fits in.
+/// Valid options of any router for an even number of experts: K is `k` or near it, hierarchical has
+/// two groups, deepseek_v2 and _v3 keep one group of two where K fits in.
 inline MoEOptions valid_options(const std::string& type, int64_t experts, int64_t k) {
   MoEOptions moe = router_options(type, experts, k);
   if (type == "switch" || type == "base") moe.top_k = 1;
   if (type == "gshard") moe.top_k = 2;
+  const bool normalised = type == "mixtral" || type == "noisy_top_k" || type == "deepseek_v3";
+  if (k == 1 && normalised) moe.top_k = 2;
   if (type == "hierarchical") {
-    moe.top_k = k % 2 == 0 ? k : std::max<int64_t>(2, std::min(k, experts / 2));
+    const bool both = k % 2 == 0 || experts < 4;
+    const int64_t inside =
+        both ? std::max<int64_t>(1, k / 2) : std::clamp<int64_t>(k, 2, experts / 2);
     moe.router.branches = {2, experts / 2};
-    moe.router.kept = {k % 2 == 0 ? 2 : 1, k % 2 == 0 ? k / 2 : moe.top_k};
+    moe.router.kept = {both ? 2 : 1, inside};
+    moe.top_k = moe.router.kept[0] * inside;
   }
-  if ((type == "deepseek_v2" || type == "deepseek_v3") && experts % 2 == 0 && k <= experts / 2)
+  if ((type == "deepseek_v2" || type == "deepseek_v3") && moe.top_k <= experts / 2)
     moe.router.groups = 2;
-  if (moe.top_k == 1 && (type == "mixtral" || type == "noisy_top_k" || type == "deepseek_v3"))
-    moe.top_k = 2;
   return moe;
-}
-
-inline bool learned(const MoEOptions& moe) {
-  return moe.router.type != "hash";
 }
 
 /// One token's logits whose softmax is `probabilities`.

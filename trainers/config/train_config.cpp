@@ -138,6 +138,13 @@ std::vector<std::string> unused_settings(const TrainConfig& config, const Origin
           fmt::format("{0}: moe.balance.{1}.groups: ranks makes the term depend on the size of the "
                       "expert axis",
                       origins.text(fmt::format("moe.balance.{}.groups", i)), i));
+  if (moe_layers > 0 && !router_traits(config.moe.router, config.moe.top_k).causal)
+    notes.push_back(fmt::format(
+        "moe.router.type: {} assigns many tokens at once, so that later ones matter to earlier "
+        "ones; evaluation reports {} beside it",
+        config.moe.router.type,
+        config.moe.router.type == "expert_choice" ? "token choice"
+                                                  : "the whole batch's assignment"));
   if (config.optim.schedule == "constant") note("optim.min_lr", "the schedule is constant");
   return notes;
 }

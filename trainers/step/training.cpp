@@ -36,6 +36,10 @@ Transformer build_model(Training& training) {
   options.recompute = config.train.recompute == "full";
   options.compute_dtype = compute_dtype(config);
   options.terms = make_balance_terms(config.moe.for_router(), training.mesh->expert_size());
+  options.resources.vocab_size = *config.model.vocab_size;
+  if (config.moe.router.type == "hash" && config.moe.router.table == "balanced")
+    options.resources.token_counts_V =
+        training.source->training_counts(*config.model.vocab_size, config.sequence_length());
   options.make_dispatcher = [&](int64_t num_experts) {
     const ExpertPlacement placement(num_experts, training.mesh->expert_size());
     return make_all_to_all_dispatcher(training.mesh->expert_group(), placement);

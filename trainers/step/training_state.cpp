@@ -57,6 +57,9 @@ StateList model_state(Training& training) {
     state.push_back({global_name(buffer.key()), buffer.value()});
   if (training.capacity_factor.defined())
     state.push_back({"controllers.capacity_factor", training.capacity_factor});
+  for (const auto& layer : training.model->moe_layers())
+    if (const at::Tensor table = layer->router_table(); table.defined())
+      state.push_back({layer->options().name + ".router_table", table});
   return state;
 }
 

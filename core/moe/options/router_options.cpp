@@ -3,10 +3,41 @@
 #include <fmt/format.h>
 
 #include "core/config/fields.h"
+#include "core/config/nearest.h"
 #include "core/moe/options/read_count.h"
 
 namespace switchyard {
 namespace {
+
+const char* const kPoolForms = "micro_batch | sequence | {tokens: n}";
+
+void read_pool(const Value& value, RouterOptions& options) {
+  if (value.is_map()) {
+    for (const auto& [key, child] : value.map)
+      if (key != "tokens") child.fail_key("unknown key" + suggestion(key, {"tokens"}));
+    if (value.map.empty()) value.fail(fmt::format("{{}} is not a pool; allowed: {}", kPoolForms));
+    options.pool_tokens = read_count(value.map[0].second, 1);
+    options.pool = "tokens";
+    return;
+  }
+  const std::vector<std::string> words = {"micro_batch", "sequence"};
+  if (!value.is_scalar() || (value.scalar != words[0] && value.scalar != words[1]))
+    value.fail(value.shown() + " is not a pool" +
+               suggestion(value.is_scalar() ? value.scalar : "", words) + ", {tokens: n}");
+  options.pool = value.scalar;
+  options.pool_tokens = 0;
+}
+
+Value print_pool(const RouterOptions& options) {
+  if (options.pool != "tokens") return Value::of_word(options.pool);
+  return Value::of_map({{"tokens", Value::of_integer(options.pool_tokens)}});
+}
+
+// Routers with a weight of their own.
+const std::vector<std::string> kLearned = {
+    "switch",       "gshard",      "noisy_top_k", "mixtral",       "top_k",
+    "deepseek_moe", "deepseek_v2", "deepseek_v3", "expert_choice", "base",
+    "sinkhorn",     "relu",        "gumbel",      "soft",          "hierarchical"};
 
 void read_pair(const Value& value, std::vector<int64_t>& target) {
   if (!value.is_list() || value.items.size() != 2)
@@ -38,7 +69,8 @@ void describe(Fields& fields, RouterOptions& options) {
   fields
       .choice("type", options.type,
               {"switch", "gshard", "noisy_top_k", "mixtral", "top_k", "deepseek_moe", "deepseek_v2",
-               "deepseek_v3", "relu", "gumbel", "soft", "hierarchical"},
+               "deepseek_v3", "expert_choice", "hash", "base", "sinkhorn", "relu", "gumbel", "soft",
+               "hierarchical"},
               "How tokens are scored, selected and weighted.")
       .also_called({"router_type", "gate", "gate_type", "moe_router"})
       .also_spelled({{"topk_softmax", "top_k"},
@@ -50,6 +82,10 @@ void describe(Fields& fields, RouterOptions& options) {
                      {"noisy_gate", "noisy_top_k"},
                      {"remoe", "relu"},
                      {"dense", "soft"},
+                     {"expert_choice_routing", "expert_choice"},
+                     {"hash_layers", "hash"},
+                     {"base_layer", "base"},
+                     {"s_base", "sinkhorn"},
                      {"deepseek", "deepseek_moe"},
                      {"top1", "switch"},
                      {"top2", "gshard"},
@@ -84,17 +120,34 @@ void describe(Fields& fields, RouterOptions& options) {
               "ε of the noise U[1-ε, 1+ε] on the router's input in training.")
       .at_least(0)
       .less_than(1)
+      .only_for(kLearned)
       .also_called({"router_jitter_noise", "jitter_eps", "moe_input_jitter_eps", "moe_jitter_eps",
                     "input_jitter_noise"});
   fields
       .number_or("init", options.init, "auto",
                  "Standard deviation of the router's first weights; auto = model.init_std, 0 for "
                  "noisy_top_k.")
-      .at_least(0);
-  fields.number("temperature", options.temperature, "Divides logits and noise.")
+      .at_least(0)
+      .only_for(kLearned);
+  fields.number("temperature", options.temperature, "Divides the logits, and the noise of gumbel.")
       .more_than(0)
-      .only_for({"gumbel"})
+      .only_for({"sinkhorn", "gumbel"})
       .also_called({"tau"});
+  fields.integer("rounds", options.rounds, "Rounds of scaling rows and columns.")
+      .at_least(1)
+      .only_for({"sinkhorn"});
+  fields
+      .custom(
+          "pool", kPoolForms, [&options](const Value& value) { read_pool(value, options); },
+          [&options] { return print_pool(options); }, "Tokens that an expert chooses from.")
+      .only_for({"expert_choice"})
+      .with_schema(
+          R"({"anyOf": [{"enum": ["micro_batch", "sequence"]}, {"type": "object", "properties":
+          {"tokens": {"type": "integer", "minimum": 1}}, "required": ["tokens"], "additionalProperties": false}]})");
+  fields
+      .choice("table", options.table, {"random", "balanced", "bigram"},
+              "Experts by token id: hashed, by training frequency, or hashed with the id before.")
+      .only_for({"hash"});
   fields.number("l1", options.l1, "First coefficient of the L1 term of the scores.")
       .at_least(0)
       .only_for({"relu"});

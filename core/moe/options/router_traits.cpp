@@ -28,6 +28,16 @@ RouterTraits router_traits(const RouterOptions& options, int64_t top_k) {
     traits.has_load = type == "noisy_top_k";
   } else if (type == "gumbel") {
     traits.takes_bias = false;
+  } else if (type == "expert_choice") {
+    traits.takes_bias = traits.takes_capacity = traits.ranks_experts = false;
+    traits.fixed_columns = traits.causal = false;
+  } else if (type == "hash") {
+    traits.has_probs = traits.takes_bias = traits.ranks_experts = false;
+  } else if (type == "base") {
+    traits.takes_bias = traits.ranks_experts = traits.causal = false;
+    traits.top_k = 1;
+  } else if (type == "sinkhorn") {
+    traits.takes_bias = traits.causal = false;
   } else if (type == "relu") {
     traits.takes_bias = traits.ranks_experts = traits.fixed_columns = false;
   } else if (type == "soft") {

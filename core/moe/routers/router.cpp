@@ -1,12 +1,16 @@
 #include "core/moe/routers/router.h"
 
 #include "core/base/error.h"
+#include "core/moe/routers/base_router.h"
+#include "core/moe/routers/expert_choice_router.h"
 #include "core/moe/routers/forced_router.h"
 #include "core/moe/routers/gshard_router.h"
 #include "core/moe/routers/gumbel_router.h"
+#include "core/moe/routers/hash_router.h"
 #include "core/moe/routers/hierarchical_router.h"
 #include "core/moe/routers/noisy_top_k_router.h"
 #include "core/moe/routers/relu_router.h"
+#include "core/moe/routers/sinkhorn_router.h"
 #include "core/moe/routers/soft_router.h"
 #include "core/moe/routers/top_k_router.h"
 
@@ -49,7 +53,14 @@ HierarchyRule hierarchy_rule(const RouterOptions& router) {
   return {router.branches[0], router.branches[1], router.kept[0], router.kept[1]};
 }
 
-std::unique_ptr<Router> make_plain_router(const MoEOptions& options) {
+ExpertChoiceRule::Pool pool_of(const RouterOptions& router) {
+  if (router.pool == "sequence") return ExpertChoiceRule::Pool::kSequence;
+  return router.pool == "tokens" ? ExpertChoiceRule::Pool::kTokens
+                                 : ExpertChoiceRule::Pool::kMicroBatch;
+}
+
+std::unique_ptr<Router> make_plain_router(const MoEOptions& options,
+                                          const RouterResources& resources) {
   const RouterOptions& router = options.router;
   const int64_t E = options.num_experts, K = options.top_k;
   if (router.type == "gshard") return make_gshard_router(E, options.bias.multiplies());
@@ -58,13 +69,19 @@ std::unique_ptr<Router> make_plain_router(const MoEOptions& options) {
   if (router.type == "gumbel") return make_gumbel_router(E, K, router.temperature);
   if (router.type == "soft") return make_soft_router(E);
   if (router.type == "hierarchical") return make_hierarchical_router(hierarchy_rule(router));
+  if (router.type == "hash") return make_hash_router(options, resources);
+  if (router.type == "expert_choice")
+    return make_expert_choice_router({E, K, pool_of(router), router.pool_tokens});
+  if (router.type == "base") return make_base_router(E);
+  if (router.type == "sinkhorn")
+    return make_sinkhorn_router({E, K, router.temperature, router.rounds});
   return make_top_k_router(top_k_rule(options));
 }
 
 }  // namespace
 
-std::unique_ptr<Router> make_router(const MoEOptions& options) {
-  auto router = make_plain_router(options);
+std::unique_ptr<Router> make_router(const MoEOptions& options, const RouterResources& resources) {
+  auto router = make_plain_router(options, resources);
   if (!options.force.active()) return router;
   return make_forced_router(std::move(router), options.force, options.num_experts, options.top_k);
 }

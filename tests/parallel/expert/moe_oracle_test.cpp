@@ -87,6 +87,27 @@ void add_next_choice(const std::string& order, const Add& add) {
     }
 }
 
+// Routers that assign a batch, and those that look at the token alone.
+void add_assignments(std::vector<Case>& cases) {
+  for (const auto* pool : {"micro_batch", "sequence", "tokens"}) {
+    auto choice = moe_options("expert_choice", 4, 2);
+    choice.router.pool = pool;
+    choice.router.pool_tokens = 4;
+    cases.push_back({std::string("expert_choice, pool ") + pool, choice});
+  }
+  auto base = moe_options("base", 5, 1);
+  cases.push_back({"base", base});
+  cases.push_back({"base in evaluation", base});
+  cases.back().training = false;
+  for (const int64_t k : {1, 2})
+    cases.push_back({"sinkhorn top-" + std::to_string(k), moe_options("sinkhorn", 5, k)});
+  for (const auto* table : {"random", "balanced", "bigram"}) {
+    auto hash = moe_options("hash", 5, 2);
+    hash.router.table = table;
+    cases.push_back({std::string("hash ") + table, hash});
+  }
+}
+
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
   auto add = [&](const std::string& name, MoEOptions moe) { cases.push_back({name, moe}); };
@@ -145,6 +166,7 @@ std::vector<Case> all_cases() {
   add_own_rules(add);
   for (const auto* order : {"position", "probability", "batch_priority", "random"})
     add_next_choice(order, add);
+  add_assignments(cases);
   add("evaluation: eval_factor, no random numbers",
       with_capacity(moe_options("gshard", 4, 2), "position", "micro_batch"));
   cases.back().training = false;
@@ -169,13 +191,19 @@ torch::Tensor grad_or_zeros(const torch::Tensor& t) {
   return t.grad().defined() ? t.grad().clone() : torch::zeros_like(t);
 }
 
-RoutingContext context_for(const Case& c, int64_t first_token, Communicator* comm) {
+torch::Tensor token_counts() {
+  return torch::tensor({5, 9, 2, 9, 1, 0, 4});
+}
+
+RoutingContext context_for(const Case& c, int64_t first_token, int64_t tokens, Communicator* comm) {
   RoutingContext context;
   context.seed = 11;
   context.step = 4;
   context.layer = 2;
   context.first_token = first_token;
   context.sequence_length = kLength;
+  const auto places_T = torch::arange(first_token, first_token + tokens);
+  context.token_ids_T = (places_T * places_T + 3).remainder(token_counts().size(0));
   context.communicator = comm;
   context.training = c.training;
   return context;
@@ -189,6 +217,7 @@ MoELayer make_layer(const Case& c, std::shared_ptr<TokenDispatcher> dispatcher) 
   options.seed = 3;
   options.name = "layers.2";
   options.dispatcher = std::move(dispatcher);
+  options.resources = {token_counts().size(0), token_counts()};
   MoELayer layer(options);
   layer->to(torch::kDouble);
   if (!c.bias.empty()) layer->router_bias_E.copy_(torch::tensor(c.bias, torch::kDouble));
@@ -217,7 +246,7 @@ Outcome run_layer(const Case& c, int ranks) {
     const Block block = block_of(world.rank(), ranks, c.sequences);
     const int64_t first = block.first * kLength, count = block.count * kLength;
     const auto mine = x.narrow(0, first, count).clone().requires_grad_(true);
-    const auto output = layer->forward(mine, context_for(c, first, &world));
+    const auto output = layer->forward(mine, context_for(c, first, count, &world));
     (output.y_TD * g.narrow(0, first, count)).sum().backward();
 
     auto router_grad = grad_or_zeros(layer->router_ED);
@@ -264,7 +293,9 @@ Expected run_reference(const Case& c) {
   const int64_t T = c.sequences * kLength;
   auto layer = make_layer(c, nullptr);
   reference::Weights w;
-  w.router_ED = layer->router_ED.detach().clone().requires_grad_(true);
+  if (layer->router_ED.defined())
+    w.router_ED = layer->router_ED.detach().clone().requires_grad_(true);
+  w.token_counts_V = token_counts();
   w.bias_E = layer->router_bias_E;
   for (int64_t e = 0; e < c.moe.num_experts; ++e) {
     w.gate_up.push_back(layer->experts->gate_up_eGD.detach()[e].clone().requires_grad_(true));
@@ -275,7 +306,7 @@ Expected run_reference(const Case& c) {
       w.beside[item.key()] = item.value().detach().clone().requires_grad_(true);
   const auto x = random_like({T, kHidden}, 1).requires_grad_(true);
   Expected expected;
-  expected.result = reference::forward(c.moe, w, x, context_for(c, 0, nullptr));
+  expected.result = reference::forward(c.moe, w, x, context_for(c, 0, T, nullptr));
   (expected.result.y_TD * random_like({T, kHidden}, 2)).sum().backward();
   Outcome& o = expected.outcome;
   o.y_TD = expected.result.y_TD.detach();

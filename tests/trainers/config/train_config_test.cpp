@@ -313,6 +313,40 @@ TEST_CASE("combinations that cannot work name both keys and their place") {
   }
 }
 
+TEST_CASE("routers have options of their own") {
+  const auto router = [](const std::string& text, const std::string& rest = "") {
+    return config_of("moe: {balance: [], router: {" + text + "}" + rest + "}\n").moe.router;
+  };
+  const auto refused = [](const std::string& text, const std::string& rest = "") {
+    return problem("moe: {router: {" + text + "}" + rest + "}\n");
+  };
+  CHECK(router("type: expert_choice").pool == "micro_batch");
+  CHECK(router("type: expert_choice, pool: sequence").pool == "sequence");
+  CHECK(router("type: expert_choice, pool: {tokens: 16}").pool_tokens == 16);
+  CHECK_THAT(refused("type: expert_choice, pool: {tokens: 0}"), Contains("pool.tokens: `0`"));
+  CHECK_THAT(refused("type: expert_choice, pool: sequences"), Contains("did you mean `sequence`"));
+  CHECK(router("type: hash, table: bigram").table == "bigram");
+  CHECK_THAT(refused("type: hash, jitter: 0.1"), Contains("moe.router.jitter: belongs to type"));
+  CHECK_THAT(refused("type: hash"), Contains("which moe.router.type: hash does not have"));
+  CHECK(router("type: sinkhorn, rounds: 3, temperature: 0.5").rounds == 3);
+  CHECK_THAT(refused("type: base"), Contains("moe.top_k: 2 does not fit moe.router.type: base"));
+
+  CHECK(router("type: hierarchical, branches: [4, 4], kept: [1, 2]").branches[1] == 4);
+  CHECK_THAT(refused("type: hierarchical, branches: [4, 4]"),
+             Contains("moe.router.kept: is needed"));
+  CHECK_THAT(refused("type: hierarchical, branches: [3, 4], kept: [1, 2]"),
+             Contains("[3, 4] does not make moe.num_experts: 16"));
+  CHECK_THAT(refused("type: hierarchical, branches: [8, 2], kept: [1, 4]", ", top_k: 4"),
+             Contains("[1, 4] is above moe.router.branches: [8, 2]"));
+  CHECK_THAT(refused("type: hierarchical, branches: [4, 4], kept: [2, 2]"),
+             Contains("[2, 2] does not make moe.top_k: 2"));
+
+  CHECK_THAT(refused("type: noisy_top_k", ", bias: {type: sign}"),
+             Contains("moe.bias.type: sign does not apply to moe.router.type: noisy_top_k"));
+  CHECK_THAT(refused("type: expert_choice", ", capacity: {factor: 1.5}"),
+             Contains("moe.capacity.factor: 1.5 does not apply to moe.router.type: expert_choice"));
+}
+
 TEST_CASE("options of an unselected router are refused in the layer of its type") {
   CHECK_THAT(
       problem("moe: {top_k: 1, router: {type: switch, groups: 2}}\n"),
