@@ -45,6 +45,17 @@ void check_out(const RouteJob& job) {
     throw ConfigError(fmt::format("--out: {} is the scores file; allowed: another file", job.out));
 }
 
+void check_experts(const MoEOptions& moe) {
+  if (!moe.layer_experts.empty())
+    throw ConfigError(
+        "moe.num_experts: a list has no meaning here, where there is one layer; allowed: integer ≥ "
+        "1");
+  if (moe.num_routable() > moe.num_experts)
+    throw ConfigError(
+        "moe.zero_experts, copy_experts, constant_experts: recorded logits are routed to "
+        "feed-forward experts alone; allowed: 0");
+}
+
 void check_terms(const MoEOptions& moe) {
   for (size_t i = 0; i < moe.balance.size(); ++i) {
     const BalanceOptions& term = moe.balance[i];
@@ -114,6 +125,7 @@ StateList tensors_of(const RouteShare& whole, const Scores& scores) {
 std::string run_route(const RouteJob& job) {
   const TrainConfig config = load_config(job.config, job.overrides, job.shipped_dir).config;
   check_out(job);
+  check_experts(config.moe);
   check_terms(config.moe);
   SystemFileOps files;
   const Scores scores = read_scores(files, job.scores);
