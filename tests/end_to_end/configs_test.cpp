@@ -63,5 +63,22 @@ TEST_CASE("docs/configuration.md holds the key tables that the program prints") 
   CHECK(page.find(tables.out) != std::string::npos);
 }
 
+TEST_CASE("Every YAML block of docs/balancing.md passes the check") {
+  const std::string page = read_text(SWITCHYARD_SOURCE_DIR "/docs/balancing.md");
+  const std::string fence = "```yaml\n";
+  size_t blocks = 0;
+  for (size_t at = page.find(fence); at != std::string::npos; at = page.find(fence, at)) {
+    at += fence.size();
+    const std::string text = page.substr(at, page.find("```", at) - at);
+    const TempFolder temp;
+    const auto check =
+        run(switchyard(0, {"config", "check", temp.write("block.yaml", text)}), temp.path());
+    INFO(text << check.err);
+    CHECK(check.code == 0);
+    ++blocks;
+  }
+  CHECK(blocks >= 6);
+}
+
 }  // namespace
 }  // namespace switchyard::test
