@@ -87,13 +87,21 @@ at::Tensor joined(const at::Tensor& mine_TK, const at::Scalar& padding, Communic
   return joined(at::constant_pad_nd(mine_TK.detach(), {0, missing}, padding), comm);
 }
 
+// A balanced hash table is made of the given tokens.
+RouterResources resources_of(const Scores& scores, int64_t vocab_size) {
+  RouterResources resources{vocab_size, {}};
+  if (scores.tokens_T.defined() && vocab_size > 0)
+    resources.token_counts_V = at::bincount(scores.tokens_T, {}, vocab_size);
+  return resources;
+}
+
 }  // namespace
 
 RoutePlan::RoutePlan(const MoEOptions& moe, const Scores& scores, const RouteSettings& settings)
     : moe_(moe),
       scores_(scores),
       settings_(settings),
-      router_(make_router(moe)),
+      router_(make_router(moe, resources_of(scores, settings.vocab_size))),
       terms_(make_balance_terms(with_unit_coefficients(moe))) {
   check_scores(scores, moe,
                {.training = settings.training,
@@ -116,6 +124,7 @@ RouteShare route_share(const RoutePlan& plan, Communicator& comm) {
   const at::Tensor logits_TE = rows(plan.scores().logits_TE, tokens).requires_grad_(true);
   RouterInputs inputs;
   if (plan.router().logit_columns(plan.moe().num_experts) > 0) inputs.logits_TE = logits_TE;
+  inputs.dtype = logits_TE.scalar_type();
   inputs.noise_TE = rows(plan.scores().noise_TE, tokens);
 
   BiasState bias = plan.bias();
