@@ -30,7 +30,7 @@ Words train(const TempFolder& temp, const Words& overrides = {}) {
 /// The bytes of a safetensors file.
 std::string safetensors(const std::string& header, const std::string& content) {
   std::string size(8, '\0');
-  for (size_t i = 0; i < 4; ++i) size[i] = static_cast<char>(header.size() >> (8 * i) & 0xff);
+  for (size_t i = 0; i < 4; ++i) size[i] = static_cast<char>((header.size() >> (8 * i)) & 0xff);
   return size + header + content;
 }
 
