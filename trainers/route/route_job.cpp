@@ -1,7 +1,7 @@
 #include "trainers/route/route_job.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <filesystem>
 #include <memory>

@@ -5,7 +5,7 @@
 
 #include <optional>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/checkpoint/safetensors.h"
@@ -112,7 +112,9 @@ Scores read_scores(FileOps& files, const std::string& path) {
   if (scores.num_tokens() == 0) refuse(path, "logits", "has no rows; allowed: at least one token");
 
   check_finite(path, "logits", scores.logits_TE);
-  for (auto [name, tensor] : {std::pair{"bias", &scores.bias_E}, {"noise", &scores.noise_TE}}) {
+  const std::pair<const char*, at::Tensor*> floats[] = {{"bias", &scores.bias_E},
+                                                        {"noise", &scores.noise_TE}};
+  for (const auto& [name, tensor] : floats) {
     if (!tensor->defined()) continue;
     check_finite(path, name, *tensor);
     *tensor = tensor->to(scores.logits_TE.dtype());
