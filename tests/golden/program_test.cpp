@@ -90,6 +90,9 @@ log: {{every: 1, tensorboard: false}}
                                   "train.sequences_per_step=4", "train.micro_sequences=4"});
     CHECK(outcome.out.find("weights from " + out) != std::string::npos);
   }
+  SECTION("with a rule that averages counts, whose state starts afresh") {
+    program(temp, 0, {"train", temp.path("run.yaml"), "moe.bias.ema=0.9", "train.steps=1"});
+  }
   SECTION("in fp64 too") {
     program(temp, 0, {"train", temp.path("run.yaml"), "train.precision=fp64", "train.steps=1"});
   }
@@ -101,9 +104,12 @@ log: {{every: 1, tensorboard: false}}
     CHECK(refused.code == 2);
     CHECK(refused.err.find("run.init_from needs the same model and moe: moe.top_k: 4 → 3, "
                            "moe.router.kept_groups: 2 → 1") != std::string::npos);
-    const auto without = test::run(
-        test::switchyard(0, {"train", temp.path("run.yaml"), "moe.bias.type=none"}), temp.path());
-    CHECK(without.code == 2);
-    CHECK(without.err.find("but moe.bias.type is none") != std::string::npos);
+    for (const std::string type : {"none", "multiplicative"}) {
+      const auto without =
+          test::run(test::switchyard(0, {"train", temp.path("run.yaml"), "moe.bias.type=" + type}),
+                    temp.path());
+      CHECK(without.code == 2);
+      CHECK(without.err.find("but moe.bias.type is " + type) != std::string::npos);
+    }
   }
 }

@@ -48,21 +48,27 @@ std::map<std::string, std::string> read_index(FileOps& files, const std::string&
 
 HfFolder::HfFolder(FileOps& files, const std::string& folder) : folder_(folder) {
   try {
-    if (is_there(files, folder + "/" + kSingle)) return open(files, kSingle);
-    if (!is_there(files, folder + "/" + kIndex))
-      throw CheckpointError(fmt::format("{}: holds neither {} nor {}", folder, kSingle, kIndex));
-    const auto index = read_index(files, folder + "/" + kIndex);
-    std::set<std::string> shards;
-    for (const auto& [tensor, shard] : index) shards.insert(shard);
-    for (const auto& shard : shards) {
-      if (!is_there(files, folder + "/" + shard))
-        throw CheckpointError(fmt::format("{}/{}: missing, {} lists it", folder, shard, kIndex));
-      open(files, shard);
-    }
-    check_index(index);
+    if (is_there(files, folder + "/" + kSingle))
+      open(files, kSingle);
+    else
+      open_shards(files);
   } catch (const IoError& error) {
     throw CheckpointError(std::string(error.what()).substr(std::string("[io] ").size()));
   }
+}
+
+void HfFolder::open_shards(FileOps& files) {
+  if (!is_there(files, folder_ + "/" + kIndex))
+    throw CheckpointError(fmt::format("{}: holds neither {} nor {}", folder_, kSingle, kIndex));
+  const auto index = read_index(files, folder_ + "/" + kIndex);
+  std::set<std::string> shards;
+  for (const auto& [tensor, shard] : index) shards.insert(shard);
+  for (const auto& shard : shards) {
+    if (!is_there(files, folder_ + "/" + shard))
+      throw CheckpointError(fmt::format("{}/{}: missing, {} lists it", folder_, shard, kIndex));
+    open(files, shard);
+  }
+  check_index(index);
 }
 
 void HfFolder::open(FileOps& files, const std::string& name) {

@@ -32,6 +32,7 @@ class HfFolder {
   };
 
   void open(FileOps& files, const std::string& name);
+  void open_shards(FileOps& files);
   void check_index(const std::map<std::string, std::string>& index) const;
 
   std::string folder_;

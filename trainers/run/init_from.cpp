@@ -58,15 +58,24 @@ bool is_router_bias(const std::string& name) {
   return name.ends_with(".router_bias");
 }
 
-/// A bias that is dropped would change which experts are selected.
+/// State of a rule that moves biases or capacity: a fresh run starts it afresh.
+bool is_controller(const std::string& name) {
+  return name.starts_with("controllers.") || name.find(".router_bias_") != std::string::npos;
+}
+
+/// A bias that is dropped, or multiplied instead of added, would change which experts are selected.
 void check_biases(const VerifiedCheckpoint& checkpoint, const TrainConfig& now) {
-  if (now.moe.bias.type != "none") return;
+  const BiasOptions& bias = now.moe.bias;
+  const BiasOptions saved = saved_config(checkpoint).moe.bias;
+  if (bias.type != "none" && bias.multiplies() == saved.multiplies()) return;
   for (const auto& tensor : checkpoint.manifest.tensors)
     if (is_router_bias(tensor.name))
-      throw CheckpointError(
-          fmt::format("{}: holds {}, but moe.bias.type is none; allowed: a type with biases, such "
-                      "as {{type: sign, rate: 0}}",
-                      checkpoint.folder, tensor.name));
+      throw CheckpointError(fmt::format(
+          "{}: holds {} of moe.bias.type: {}, but moe.bias.type is {}; allowed: a type that {} it, "
+          "such as {{type: {}, rate: 0}}",
+          checkpoint.folder, tensor.name, saved.type, bias.type,
+          saved.multiplies() ? "multiplies by" : "adds",
+          saved.multiplies() ? "multiplicative" : "sign"));
 }
 
 }  // namespace
@@ -80,7 +89,7 @@ std::vector<std::string> init_from(Communicator& comm, FileOps& files, const std
   std::vector<std::pair<at::Tensor, at::Tensor>> copies;  // live ← stored
   for (const StateItem& item : state) {
     const Manifest::Tensor* tensor = checkpoint.manifest.find(item.name);
-    if (tensor == nullptr && is_router_bias(item.name)) continue;
+    if (is_controller(item.name) || (tensor == nullptr && is_router_bias(item.name))) continue;
     const bool widened = tensor != nullptr && tensor->dtype == at::kFloat &&
                          item.tensor.scalar_type() == at::kDouble;
     stored.push_back(
