@@ -47,7 +47,7 @@ void check(const LoaderGeometry& g) {
 
 Batch training_batch(const TokenSource& source, const LoaderGeometry& geometry, int64_t step,
                      int64_t micro) {
-  const Block block = block_of(geometry.rank, geometry.num_ranks, geometry.micro_sequences);
+  const Share block = block_of(geometry.rank, geometry.num_ranks, geometry.micro_sequences);
   Batch batch = empty_batch(block.count, geometry.sequence_length);
   batch.step = step;
   batch.first_sequence = micro * geometry.micro_sequences + block.first;
@@ -60,7 +60,7 @@ Batch training_batch(const TokenSource& source, const LoaderGeometry& geometry, 
 
 Batch evaluation_batch(const TokenSource& source, const LoaderGeometry& geometry, int64_t first,
                        int64_t count) {
-  const Block block = block_of(geometry.rank, geometry.num_ranks, count);
+  const Share block = block_of(geometry.rank, geometry.num_ranks, count);
   Batch batch = empty_batch(block.count, geometry.sequence_length);
   batch.first_sequence = first + block.first;
   fill_rows(batch, [&](int64_t row, int64_t* tokens, int64_t* targets) {

@@ -15,7 +15,7 @@ at::Tensor selected_TE(const at::Tensor& expert_ids_TK, int64_t num_experts) {
 at::Tensor groups_DE(int64_t num_groups, int64_t num_experts, const at::TensorOptions& like) {
   at::Tensor groups = at::zeros({num_groups, num_experts}, like.dtype(at::kDouble));
   for (int64_t group = 0; group < num_groups; ++group) {
-    const Block block = block_of(group, num_groups, num_experts);
+    const Share block = block_of(group, num_groups, num_experts);
     groups.select(0, group).narrow(0, block.first, block.count).fill_(1.0);
   }
   return groups;

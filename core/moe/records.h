@@ -30,7 +30,7 @@ struct RoutingContext {
   bool training = false;                 ///< random choices, `factor` rather than `eval_factor`
   /// The factor in force where `moe.capacity.dynamic` moves it; nullopt = as configured.
   std::optional<double> capacity_factor;
-  RoutingTrace* trace = nullptr;         ///< records or replays assignments; nullptr = neither
+  RoutingTrace* trace = nullptr;  ///< records or replays assignments; nullptr = neither
   /// In evaluation: as semantics section 1 says for the router, or one way whatever the router.
   /// kTokenChoice: each token takes its own top-k, dropless, so that no later token matters.
   /// kWholeBatch: routers that assign a whole batch do so, without noise.

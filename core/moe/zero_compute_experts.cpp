@@ -44,7 +44,8 @@ RoutingDecision only_below(const RoutingDecision& decision, int64_t first) {
   RoutingDecision below = decision;
   const at::Tensor others_TK = decision.expert_ids_TK.ge(first);
   below.expert_ids_TK = decision.expert_ids_TK.masked_fill(others_TK, -1);
-  below.kept_TK = decision.kept_TK.logical_and(others_TK.logical_not());
+  if (decision.kept_TK.defined())
+    below.kept_TK = decision.kept_TK.logical_and(others_TK.logical_not());
   return below;
 }
 

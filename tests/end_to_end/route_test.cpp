@@ -31,7 +31,18 @@ TEST_CASE("The example of docs/route.md prints what the page shows") {
   const auto outcome = run(words, temp.path());
   INFO(outcome.err);
   REQUIRE(outcome.code == 0);
-  CHECK(outcome.out == shown[2] + "\n");
+  // Another processor may differ in the last digits.
+  const auto printed = nlohmann::json::parse(outcome.out),
+             page_says = nlohmann::json::parse(shown[2]);
+  REQUIRE(printed.size() == page_says.size());
+  for (const auto& [name, value] : page_says.items()) {
+    INFO(name);
+    REQUIRE(printed.contains(name));
+    if (value.is_number_float())
+      CHECK(printed[name].get<double>() == Approx(value.get<double>()).epsilon(1e-5));
+    else
+      CHECK(printed[name] == value);
+  }
 }
 
 TEST_CASE("route writes the same bytes for any number of ranks, sequences or not for each") {

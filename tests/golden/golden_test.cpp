@@ -37,7 +37,7 @@ struct OnePass {
 };
 
 // This rank's block of the golden sequences, which may be empty; the last token predicts nothing.
-OnePass forward(Training& training, const Golden& golden, Block block) {
+OnePass forward(Training& training, const Golden& golden, Share block) {
   const at::Tensor ids_BL = golden("input_ids").narrow(0, block.first, block.count);
   at::Tensor targets_BL = ids_BL.roll(-1, 1);
   targets_BL.select(1, -1).fill_(-1);
@@ -52,7 +52,7 @@ OnePass forward(Training& training, const Golden& golden, Block block) {
 }
 
 void compare_routers(const Training& training, const Golden& golden, const OnePass& pass,
-                     Block block, Worst& worst) {
+                     Share block, Worst& worst) {
   const int64_t L = golden("input_ids").size(1), E = training.config.moe.num_experts;
   size_t moe = 0;
   for (int64_t layer = 0; layer < training.config.model.num_layers; ++layer) {
@@ -120,7 +120,7 @@ Worst compare(const Golden& golden, int ranks) {
   const double scored = static_cast<double>(ids.size(0) * (ids.size(1) - 1));
   run_ranks(ranks, [&](Communicator& world) {
     const auto training = build(golden, 4, world);
-    const Block block = block_of(world.rank(), world.size(), ids.size(0));
+    const Share block = block_of(world.rank(), world.size(), ids.size(0));
     training->model->train();
     training->dense->zero_grad();
     training->experts->zero_grad();

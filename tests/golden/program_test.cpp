@@ -78,17 +78,17 @@ log: {{every: 1, tensorboard: false}}
 
   SECTION("and resumes its own checkpoint after that, on other ranks too") {
     const auto first = program(temp, 2, {"train", temp.path("run.yaml"), "train.steps=1"});
-    CHECK(first.out.find("weights from " + out) != std::string::npos);
+    CHECK(first.err.find("weights from " + out) != std::string::npos);
     const auto second = program(temp, 0, {"train", temp.path("run.yaml")});
-    CHECK(second.out.find("resumed from step 1") != std::string::npos);
-    CHECK(second.out.find("weights from") == std::string::npos);
+    CHECK(second.err.find("resumed from step 1") != std::string::npos);
+    CHECK(second.err.find("weights from") == std::string::npos);
     CHECK(test::summary_of(temp, "on").at("steps") == 2);
   }
   SECTION("by the name of the imported folder, wherever it starts") {
     const auto outcome = program(temp, 0,
                                  {"train", out, "run.dir=" + temp.path("on"), "train.steps=1",
                                   "train.sequences_per_step=4", "train.micro_sequences=4"});
-    CHECK(outcome.out.find("weights from " + out) != std::string::npos);
+    CHECK(outcome.err.find("weights from " + out) != std::string::npos);
   }
   SECTION("with a rule that averages counts, whose state starts afresh") {
     program(temp, 0, {"train", temp.path("run.yaml"), "moe.bias.ema=0.9", "train.steps=1"});

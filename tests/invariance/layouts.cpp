@@ -75,13 +75,13 @@ class RankStep {
   }
 
  private:
-  Block block_of_micro(int64_t micro) const {
+  Share block_of_micro(int64_t micro) const {
     const int64_t size = layout_.sequences / layout_.micro_batches;
-    const Block block = block_of(world_.rank(), layout_.ranks, size);
+    const Share block = block_of(world_.rank(), layout_.ranks, size);
     return {micro * size + block.first, block.count};
   }
   torch::Tensor inputs(int64_t micro) const {
-    const Block block = block_of_micro(micro);
+    const Share block = block_of_micro(micro);
     return logits_TE_.narrow(0, block.first * kLength, block.count * kLength).clone();
   }
   std::vector<at::Tensor> forward(int64_t micro, const torch::Tensor& mine_TE) {

@@ -20,17 +20,17 @@ MoEOptions with_unit_coefficients(MoEOptions moe) {
   return moe;
 }
 
-Block tokens_of(const RoutePlan& plan, const Communicator& comm) {
+Share tokens_of(const RoutePlan& plan, const Communicator& comm) {
   const int64_t L = plan.settings().sequence_length;
-  const Block sequences = block_of(comm.rank(), comm.size(), plan.scores().num_tokens() / L);
+  const Share sequences = block_of(comm.rank(), comm.size(), plan.scores().num_tokens() / L);
   return {sequences.first * L, sequences.count * L};
 }
 
-at::Tensor rows(const at::Tensor& all, const Block& block) {
+at::Tensor rows(const at::Tensor& all, const Share& block) {
   return all.defined() ? all.narrow(0, block.first, block.count).clone() : at::Tensor();
 }
 
-RoutingContext context_of(const RoutePlan& plan, const Block& tokens, Communicator& comm) {
+RoutingContext context_of(const RoutePlan& plan, const Share& tokens, Communicator& comm) {
   const RouteSettings& settings = plan.settings();
   RoutingContext context;
   context.seed = settings.seed;
@@ -119,7 +119,7 @@ BiasState RoutePlan::bias() const {
 }
 
 RouteShare route_share(const RoutePlan& plan, Communicator& comm) {
-  const Block tokens = tokens_of(plan, comm);
+  const Share tokens = tokens_of(plan, comm);
   const RoutingContext context = context_of(plan, tokens, comm);
   const at::Tensor logits_TE = rows(plan.scores().logits_TE, tokens).requires_grad_(true);
   RouterInputs inputs;

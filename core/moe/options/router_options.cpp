@@ -63,6 +63,53 @@ void describe_pair(Fields& fields, const std::string& key, std::vector<int64_t>&
           R"({"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2})");
 }
 
+// Keys of all learned routers, and of those that are no plain top-k.
+void describe_others(Fields& fields, RouterOptions& options) {
+  fields
+      .number("jitter", options.jitter,
+              "ε of the noise U[1-ε, 1+ε] on the router's input in training.")
+      .at_least(0)
+      .less_than(1)
+      .only_for(kLearned)
+      .also_called({"router_jitter_noise", "jitter_eps", "moe_input_jitter_eps", "moe_jitter_eps",
+                    "input_jitter_noise"});
+  fields
+      .number_or("init", options.init, "auto",
+                 "Standard deviation of the router's first weights; auto = model.init_std, 0 for "
+                 "noisy_top_k.")
+      .at_least(0)
+      .only_for(kLearned);
+  fields.number("temperature", options.temperature, "Divides the logits, and the noise of gumbel.")
+      .more_than(0)
+      .only_for({"sinkhorn", "gumbel"})
+      .also_called({"tau"});
+  fields.integer("rounds", options.rounds, "Rounds of scaling rows and columns.")
+      .at_least(1)
+      .only_for({"sinkhorn"});
+  fields
+      .custom(
+          "pool", kPoolForms, [&options](const Value& value) { read_pool(value, options); },
+          [&options] { return print_pool(options); }, "Tokens that an expert chooses from.")
+      .only_for({"expert_choice"})
+      .with_schema(
+          R"({"anyOf": [{"enum": ["micro_batch", "sequence"]}, {"type": "object", "properties":
+          {"tokens": {"type": "integer", "minimum": 1}}, "required": ["tokens"], "additionalProperties": false}]})");
+  fields
+      .choice("table", options.table, {"random", "balanced", "bigram"},
+              "Experts by token id: hashed, by training frequency, or hashed with the id before.")
+      .only_for({"hash"});
+  fields.number("l1", options.l1, "First coefficient of the L1 term of the scores.")
+      .at_least(0)
+      .only_for({"relu"});
+  fields
+      .number("l1_rate", options.l1_rate,
+              "Factor by which that coefficient moves after each step, towards top_k experts.")
+      .at_least(1)
+      .only_for({"relu"});
+  describe_pair(fields, "branches", options.branches, "Groups, and experts in each group.");
+  describe_pair(fields, "kept", options.kept, "Groups that a token goes to, and experts in each.");
+}
+
 }  // namespace
 
 void describe(Fields& fields, RouterOptions& options) {
@@ -115,49 +162,7 @@ void describe(Fields& fields, RouterOptions& options) {
       .only_for({"top_k", "deepseek_v2", "deepseek_v3"})
       .also_called(
           {"topk_group", "n_limited_groups", "num_limited_groups", "moe_router_group_topk"});
-  fields
-      .number("jitter", options.jitter,
-              "ε of the noise U[1-ε, 1+ε] on the router's input in training.")
-      .at_least(0)
-      .less_than(1)
-      .only_for(kLearned)
-      .also_called({"router_jitter_noise", "jitter_eps", "moe_input_jitter_eps", "moe_jitter_eps",
-                    "input_jitter_noise"});
-  fields
-      .number_or("init", options.init, "auto",
-                 "Standard deviation of the router's first weights; auto = model.init_std, 0 for "
-                 "noisy_top_k.")
-      .at_least(0)
-      .only_for(kLearned);
-  fields.number("temperature", options.temperature, "Divides the logits, and the noise of gumbel.")
-      .more_than(0)
-      .only_for({"sinkhorn", "gumbel"})
-      .also_called({"tau"});
-  fields.integer("rounds", options.rounds, "Rounds of scaling rows and columns.")
-      .at_least(1)
-      .only_for({"sinkhorn"});
-  fields
-      .custom(
-          "pool", kPoolForms, [&options](const Value& value) { read_pool(value, options); },
-          [&options] { return print_pool(options); }, "Tokens that an expert chooses from.")
-      .only_for({"expert_choice"})
-      .with_schema(
-          R"({"anyOf": [{"enum": ["micro_batch", "sequence"]}, {"type": "object", "properties":
-          {"tokens": {"type": "integer", "minimum": 1}}, "required": ["tokens"], "additionalProperties": false}]})");
-  fields
-      .choice("table", options.table, {"random", "balanced", "bigram"},
-              "Experts by token id: hashed, by training frequency, or hashed with the id before.")
-      .only_for({"hash"});
-  fields.number("l1", options.l1, "First coefficient of the L1 term of the scores.")
-      .at_least(0)
-      .only_for({"relu"});
-  fields
-      .number("l1_rate", options.l1_rate,
-              "Factor by which that coefficient moves after each step, towards top_k experts.")
-      .at_least(1)
-      .only_for({"relu"});
-  describe_pair(fields, "branches", options.branches, "Groups, and experts in each group.");
-  describe_pair(fields, "kept", options.kept, "Groups that a token goes to, and experts in each.");
+  describe_others(fields, options);
 }
 
 }  // namespace switchyard

@@ -10,7 +10,7 @@ TEST_CASE("blocks are consecutive, cover everything and differ by at most one", 
   int64_t next = 0;
   int64_t previous = items;
   for (int64_t rank = 0; rank < ranks; ++rank) {
-    const Block block = block_of(rank, ranks, items);
+    const Share block = block_of(rank, ranks, items);
     CHECK(block.first == next);
     CHECK(block.count <= previous);  // the first ranks get the extra ones
     CHECK(block.count >= items / ranks);
@@ -22,9 +22,9 @@ TEST_CASE("blocks are consecutive, cover everything and differ by at most one", 
 }
 
 TEST_CASE("seven items over three ranks are 3, 2, 2", "[partition]") {
-  CHECK(block_of(0, 3, 7) == Block{0, 3});
-  CHECK(block_of(1, 3, 7) == Block{3, 2});
-  CHECK(block_of(2, 3, 7) == Block{5, 2});
+  CHECK(block_of(0, 3, 7) == Share{0, 3});
+  CHECK(block_of(1, 3, 7) == Share{3, 2});
+  CHECK(block_of(2, 3, 7) == Share{5, 2});
 }
 
 }  // namespace switchyard

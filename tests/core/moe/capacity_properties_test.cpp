@@ -148,7 +148,7 @@ void check_rules(const Case& c, const RoutingDecision& d) {
 
 void check_ranks(const Case& c, const RoutingDecision& one, int ranks) {
   run_ranks(ranks, [&](Communicator& world) {
-    const Block block = block_of(world.rank(), ranks, c.sequences);
+    const Share block = block_of(world.rank(), ranks, c.sequences);
     const RoutingDecision mine = decide(c, block.first, block.count, &world);
     const auto equal = [&](const torch::Tensor& all, const torch::Tensor& part) {
       return all.narrow(0, block.first * c.length, block.count * c.length).equal(part);
@@ -218,7 +218,7 @@ TEST_CASE("properties: the quantile bias is exact on any number of ranks") {
     expected.bias_E = expected.bias_E - expected.bias_E.mean();
     for (const int ranks : {1, 2, 3, 4})
       REQUIRE_NOTHROW(run_ranks(ranks, [&](Communicator& world) {
-        const Block block = block_of(world.rank(), ranks, T);
+        const Share block = block_of(world.rank(), ranks, T);
         BiasState state = make_bias_state(options, E);
         state.bias_E = state.bias_E.to(torch::kDouble);
         BiasStep step;

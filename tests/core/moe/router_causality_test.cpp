@@ -1,5 +1,6 @@
 #include <catch2/catch.hpp>
 
+#include "core/moe/options/router_traits.h"
 #include "tests/support/routing.h"
 
 using namespace switchyard;

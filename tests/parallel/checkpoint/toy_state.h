@@ -23,7 +23,7 @@ class ToyState {
     for (const char* name : {"embed.weight", "layers.0.router", "head"}) add(name, {5, 3}, value);
     add("layers.0.bias", {num_experts}, value);
     // A view of a flat bucket, as in training.
-    const Block mine = block_of(comm.rank(), comm.size(), num_experts);
+    const Share mine = block_of(comm.rank(), comm.size(), num_experts);
     flat_ = at::zeros({2, std::max<int64_t>(mine.count, 1), 7}, at::kFloat);
     for (int64_t i = 0; i < mine.count; ++i) {
       const auto expert = mine.first + i;

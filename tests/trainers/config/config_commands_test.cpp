@@ -23,7 +23,7 @@ TEST_CASE("explain, schema and tables know every key") {
       CHECK_THAT(explained, Contains("\n" + block + "." + entry.first + ": "));
     }
   CHECK_THAT(config_explain_text("moe.router.groups"),
-             Contains("only with type: top_k, deepseek_v3") && Contains("n_group"));
+             Contains("only with type: top_k, deepseek_v2, deepseek_v3") && Contains("n_group"));
   CHECK_THROWS_AS(config_explain_text("moe.router.group"), ConfigError);
 }
 

@@ -348,9 +348,9 @@ TEST_CASE("routers have options of their own") {
 }
 
 TEST_CASE("options of an unselected router are refused in the layer of its type") {
-  CHECK_THAT(
-      problem("moe: {top_k: 1, router: {type: switch, groups: 2}}\n"),
-      Contains("moe.router.groups: belongs to type top_k, deepseek_v3; here type is switch"));
+  CHECK_THAT(problem("moe: {top_k: 1, router: {type: switch, groups: 2}}\n"),
+             Contains("moe.router.groups: belongs to type top_k, deepseek_v2, deepseek_v3; here "
+                      "type is switch"));
   CHECK_THAT(problem("moe: {router: {type: mixtral, normalize: true}}\n"),
              Contains("moe.router.normalize: belongs to type top_k"));
   CHECK_THAT(problem("moe: {bias: {rate: 0.1}}\n"),

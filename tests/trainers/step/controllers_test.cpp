@@ -55,7 +55,7 @@ TEST_CASE("traps: recomputation double count, c counted once even under recomput
       config.train.recompute = recompute;
       run_ranks(1, [&](Communicator& world) {
         const auto training = build_training(config, world, torch::kCPU);
-        for (int step = 0; step < 2; ++step) {
+        for (int step = 0; step < 3; ++step) {
           const StepReport report = train_step(*training);
           int64_t assignments = 0;
           for (const int64_t count : report.load[0]) assignments += count;

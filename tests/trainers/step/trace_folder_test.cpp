@@ -5,11 +5,13 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 
+#include "core/base/error.h"
 #include "parallel/comm/thread_communicator.h"
 #include "tests/support/temp_folder.h"
 #include "trainers/step/train_step.h"
 
 using namespace switchyard;
+using switchyard::test::TempFolder;
 
 namespace {
 
