@@ -90,7 +90,7 @@ BIASES = {
 def terms_of(router, training):
     """Every balance term that the router has."""
     if not router.probs:
-        return [{"type": "importance"}]
+        return []
     terms = [
         {"type": "load_balance", "scope": "step", "coef": 0.02},
         {"type": "load_balance", "scope": "sequence"},
@@ -133,7 +133,7 @@ def combinations(experts):
                 continue
             training = (r + c) % 2 == 0 or rule.get("order") == "random"
             terms = terms_of(router, training)
-            first = (3 * c) % len(terms)
+            first = (3 * c) % max(len(terms), 1)
             found.append(Combination(f"{router.name}, {name}, {'training' if training else 'evaluation'}",
                                      block(router, experts, (terms + terms)[first:first + 3], capacity=rule),
                                      training, inputs_of(router, training)))

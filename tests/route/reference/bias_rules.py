@@ -22,17 +22,23 @@ def update(options, bias, decision, context, step):
         bias = quantile(decision, bias, context)
     else:
         counts = decision.counts * (1.0 - options.get("ema", 0.0))
-        bias = bias + change(options, counts)
+        bias = bias + change(options, counts, step)
     return bias - bias.mean() if options.get("zero_mean", False) else bias
 
 
-def change(options, counts):
+def rate_at(options, step):
+    """A number, or {step: number}: the one of the latest step that has come."""
+    rate = options.get("rate", 0.001)
+    return rate[max(s for s in rate if s <= step)] if isinstance(rate, dict) else rate
+
+
+def change(options, counts, step):
     mean = counts.mean()
     error = (mean - counts) / mean
     if options["type"] in ("sign", "multiplicative"):
-        return options.get("rate", 0.001) * np.sign(counts.sum() - len(counts) * counts)
+        return rate_at(options, step) * np.sign(counts.sum() - len(counts) * counts)
     if options["type"] == "proportional":
-        return options.get("rate", 0.001) * error
+        return rate_at(options, step) * error
     return (options.get("kp", 0.0) + options.get("ki", 0.0) + options.get("kd", 0.0)) * error  # a first step
 
 
