@@ -14,7 +14,7 @@ target_include_directories(cuda_headers SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_D
 
 # Nothing of ours calls libtorch_cuda by name, but its kernels register when it is loaded.
 set_property(TARGET LibTorch::torch APPEND PROPERTY INTERFACE_LINK_LIBRARIES
-  "-Wl,--no-as-needed,${LibTorch_CUDA},--as-needed" ${LibTorch_C10_CUDA} ${NCCL_LIBRARY} CUDA::cudart)
+  "-Wl,--no-as-needed,${LibTorch_CUDA},--as-needed" ${LibTorch_C10_CUDA} ${NCCL_LIBRARY} ${CUDA_cudart_LIBRARY})
 get_filename_component(_nccl ${NCCL_LIBRARY} DIRECTORY)
 set_property(TARGET LibTorch::torch APPEND PROPERTY INTERFACE_LINK_OPTIONS "LINKER:-rpath,${_nccl}")
 
