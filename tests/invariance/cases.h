@@ -8,6 +8,7 @@
 
 #include "core/loss/balance_loss.h"
 #include "core/loss/balance_terms.h"
+#include "tests/support/largest.h"
 
 // The rows of the invariance matrix, and what its columns share.
 namespace switchyard::invariance {
@@ -27,11 +28,18 @@ struct Outcome {
   torch::Tensor grad;  ///< by the logits [T, E], or by the weight for a term of the weight
 };
 
-/// The larger of the relative differences of value and gradient.
+inline double largest_gradient(const Outcome& outcome) {
+  return outcome.grad.abs().max().item<double>();
+}
+
+/// The larger of the relative differences of value and gradient; infinite where one of them is not
+/// finite or the gradient of `a` is 0 all over.
 inline double apart(const Outcome& a, const Outcome& b) {
-  const double values = std::abs(a.value - b.value) / std::max(1.0, std::abs(a.value));
-  const double largest = a.grad.abs().max().item<double>();
-  return std::max(values, (a.grad - b.grad).abs().max().item<double>() / largest);
+  if (a.grad.sizes() != b.grad.sizes()) return INFINITY;
+  test::Largest largest;
+  largest.see((a.value - b.value) / std::max(1.0, std::abs(a.value)));
+  largest.see((a.grad - b.grad).abs().max().item<double>() / largest_gradient(a));
+  return largest.value();
 }
 
 inline Row row(const std::string& name, const std::string& type, bool accumulates,
