@@ -2,19 +2,20 @@
 
 #include <catch2/catch.hpp>
 #include <functional>
-#include <iostream>
 #include <mutex>
 
 #include "core/base/partition.h"
 #include "core/moe/moe_layer.h"
 #include "parallel/comm/thread_communicator.h"
 #include "parallel/expert/all_to_all_dispatcher.h"
+#include "tests/support/largest.h"
 #include "tests/support/reference_moe.h"
 
 // The whole layer (router → capacity → dispatch → experts → combine) against the loop over tokens,
 // in fp64, with the batch split over 1, 2, 4 and 5 ranks.
 
 using namespace switchyard;
+using test::Largest;
 
 namespace {
 
@@ -115,6 +116,8 @@ std::vector<Case> all_cases() {
   auto jittered = moe_options("switch", 5, 1);
   jittered.router.jitter = 0.1;
   add("switch with jitter", jittered);
+  add("switch with jitter, evaluation", jittered);
+  cases.back().training = false;
   add("gshard", moe_options("gshard", 5, 2));
   add("mixtral", moe_options("mixtral", 5, 2));
   add("deepseek_moe", moe_options("deepseek_moe", 7, 3));
@@ -179,7 +182,7 @@ struct Outcome {
   torch::Tensor y_TD, x_grad_TD, router_grad_ED;
   std::map<int64_t, std::pair<torch::Tensor, torch::Tensor>> expert_grads;
   std::map<std::string, torch::Tensor> beside_grads;  // of parameters that every rank holds
-  torch::Tensor ids_TK, kept_TK;
+  torch::Tensor ids_TK, kept_TK, counts_E;
 };
 
 bool is_beside(const std::string& parameter) {
@@ -257,6 +260,8 @@ Outcome run_layer(const Case& c, int ranks) {
         beside_grads[item.key()] = grad_or_zeros(item.value());
         world.all_reduce({beside_grads[item.key()]}, ReduceOp::kSum)->wait();
       }
+    const auto counts = output.decision.counts_E.clone();
+    world.all_reduce({counts}, ReduceOp::kSum)->wait();
     const auto y = gather_rows(world, output.y_TD.detach().contiguous());
     const auto grad = gather_rows(
         world, mine.grad().defined() ? mine.grad().contiguous() : torch::zeros_like(mine));
@@ -279,6 +284,7 @@ Outcome run_layer(const Case& c, int ranks) {
       outcome.beside_grads = beside_grads;
       outcome.ids_TK = ids;
       outcome.kept_TK = kept;
+      outcome.counts_E = counts;
     }
   });
   return outcome;
@@ -320,73 +326,104 @@ Expected run_reference(const Case& c) {
 
 double difference(const torch::Tensor& a, const torch::Tensor& b) {
   REQUIRE(a.sizes() == b.sizes());
-  return a.numel() == 0 ? 0.0 : (a - b).abs().max().item<double>();
+  return a.numel() == 0 ? 0.0 : test::or_infinite((a - b).abs().max().item<double>());
 }
 
 double difference(const Outcome& a, const Outcome& b) {
-  double worst = std::max({difference(a.y_TD, b.y_TD), difference(a.x_grad_TD, b.x_grad_TD),
-                           difference(a.router_grad_ED, b.router_grad_ED)});
+  Largest worst;
+  worst.see(difference(a.y_TD, b.y_TD));
+  worst.see(difference(a.x_grad_TD, b.x_grad_TD));
+  worst.see(difference(a.router_grad_ED, b.router_grad_ED));
   REQUIRE(a.beside_grads.size() == b.beside_grads.size());
   for (const auto& [name, grad] : b.beside_grads)
-    worst = std::max(worst, difference(a.beside_grads.at(name), grad));
+    worst.see(difference(a.beside_grads.at(name), grad));
   REQUIRE(a.expert_grads.size() == b.expert_grads.size());
-  for (const auto& [expert, grads] : b.expert_grads)
-    worst = std::max({worst, difference(a.expert_grads.at(expert).first, grads.first),
-                      difference(a.expert_grads.at(expert).second, grads.second)});
-  return worst;
+  for (const auto& [expert, grads] : b.expert_grads) {
+    worst.see(difference(a.expert_grads.at(expert).first, grads.first));
+    worst.see(difference(a.expert_grads.at(expert).second, grads.second));
+  }
+  return worst.value();
+}
+
+// Choices, refusals and counts; returns how many choices were refused.
+int64_t check_choices(const Case& c, const reference::Result& expected, const Outcome& actual) {
+  int64_t dropped = 0;
+  for (size_t t = 0; t < expected.choices.size(); ++t) {
+    const auto& choices = expected.choices[t];
+    for (int64_t k = 0; k < c.moe.num_experts; ++k) {
+      const bool chosen = k < static_cast<int64_t>(choices.size());
+      CHECK(actual.ids_TK[t][k].item<int64_t>() == (chosen ? choices[k].expert : -1));
+      CHECK(actual.kept_TK[t][k].item<int64_t>() == (chosen && choices[k].kept ? 1 : 0));
+      dropped += chosen && !choices[k].kept;
+    }
+  }
+  CHECK(actual.counts_E.equal(torch::tensor(expected.counts)));
+  return dropped;
+}
+
+// EP=1 against EP=n: outputs and every gradient.
+void check_expert_axes(const std::string& what, const Case& c) {
+  const Outcome one = run_layer(c, 1);
+  if (c.moe.force.active()) REQUIRE(one.ids_TK.select(1, 0).eq(0).all().item<bool>());
+  Largest worst;
+  for (const int ranks : {2, 3, 5}) {
+    CAPTURE(ranks);
+    const double here = difference(run_layer(c, ranks), one);
+    CHECK(here < 1e-13);
+    worst.see(here);
+  }
+  worst.print("traps: " + what + ", EP=1 against EP=2, 3 and 5");
+}
+
+Case sharded_case() {
+  auto moe = moe_options("mixtral", 6, 2);
+  moe.shared_experts = 1;
+  moe.shared_gate = true;
+  return {"", moe};
 }
 
 }  // namespace
 
 TEST_CASE("oracle: the MoE layer equals the loop over tokens on 1, 2, 4 and 5 ranks") {
-  double worst = 0;
+  Largest worst;
   for (const Case& c : all_cases()) {
     const Expected expected = run_reference(c);
     int64_t dropped = 0;
     for (const int ranks : {1, 2, 4, 5}) {
       CAPTURE(c.name, ranks);
       const Outcome actual = run_layer(c, ranks);
-      for (size_t t = 0; t < expected.result.choices.size(); ++t) {
-        const auto& choices = expected.result.choices[t];
-        for (int64_t k = 0; k < c.moe.num_experts; ++k) {
-          const bool chosen = k < static_cast<int64_t>(choices.size());
-          CHECK(actual.ids_TK[t][k].item<int64_t>() == (chosen ? choices[k].expert : -1));
-          CHECK(actual.kept_TK[t][k].item<int64_t>() == (chosen && choices[k].kept ? 1 : 0));
-          dropped += chosen && !choices[k].kept;
-        }
-      }
+      dropped += check_choices(c, expected.result, actual);
       const double here = difference(actual, expected.outcome);
       CHECK(here < 1e-12);
-      worst = std::max(worst, here);
+      worst.see(here);
     }
     CAPTURE(c.name);
     if (c.moe.capacity.factor && c.training && c.moe.capacity.overflow == "drop")
       CHECK(dropped > 0);
   }
-  std::cout << "oracle: largest difference " << worst << "\n";
+  worst.print("oracle");
 }
 
 TEST_CASE("traps: EP=1 and EP=n give the same gradients") {
-  auto moe = moe_options("mixtral", 6, 2);
-  moe.shared_experts = 1;
-  moe.shared_gate = true;
-  Case c{"", moe};
-  SECTION("tokens on every rank") {}
-  SECTION("zero-token rank") {
-    c.sequences = 2;
-  }
-  SECTION("one expert gets everything") {
-    c.moe.top_k = 1;
-    c.moe.router.type = "switch";
-    c.moe.force.law = "one";
-  }
-  SECTION("experts not divisible by ranks") {
-    c.moe.num_experts = 7;
-  }
-  const Outcome one = run_layer(c, 1);
-  if (c.moe.force.active()) REQUIRE(one.ids_TK.select(1, 0).eq(0).all().item<bool>());
-  for (const int ranks : {2, 3, 5}) {
-    CAPTURE(ranks);
-    CHECK(difference(run_layer(c, ranks), one) < 1e-13);
-  }
+  check_expert_axes("tokens on every rank", sharded_case());
+}
+
+TEST_CASE("traps: a zero-token rank gives and gets the right gradients") {
+  Case c = sharded_case();
+  c.sequences = 2;
+  check_expert_axes("a zero-token rank", c);
+}
+
+TEST_CASE("traps: one expert gets everything, on one rank of many") {
+  Case c = sharded_case();
+  c.moe.top_k = 1;
+  c.moe.router.type = "switch";
+  c.moe.force.law = "one";
+  check_expert_axes("one expert gets everything", c);
+}
+
+TEST_CASE("traps: E not divisible by ranks") {
+  Case c = sharded_case();
+  c.moe.num_experts = 7;
+  check_expert_axes("E not divisible by ranks", c);
 }
