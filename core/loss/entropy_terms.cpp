@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/kernels/elementwise.h"
 #include "core/loss/option_term.h"
 #include "core/loss/sequence_sum.h"
 
@@ -11,7 +12,7 @@ namespace {
 // −p ln p, with a finite gradient where p is 0.
 at::Tensor surprise(const at::Tensor& probs) {
   constexpr double kTiny = 1e-300;
-  return -probs * probs.clamp_min(kTiny).log();
+  return -probs * elementwise::log(probs.clamp_min(kTiny));
 }
 
 class EntropyTerm final : public OptionTerm {

@@ -1,5 +1,6 @@
 #include "core/loss/z_term.h"
 
+#include "core/kernels/elementwise.h"
 #include "core/loss/option_term.h"
 #include "core/loss/sequence_sum.h"
 
@@ -12,7 +13,7 @@ class ZTerm final : public OptionTerm {
 
   at::Tensor sequence_sums(const RoutingDecision& decision,
                            const RoutingContext& context) const override {
-    return sum_per_sequence(at::logsumexp(decision.logits_TE, {-1}, true).square(), context);
+    return sum_per_sequence(elementwise::row_logsumexp(decision.logits_TE).square(), context);
   }
 
   at::Tensor value(const at::Tensor& sums_NW, const TermContext& context) const override {

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "core/kernels/elementwise.h"
 #include "core/kernels/select.h"
 #include "core/moe/routers/balanced_assignment.h"
 #include "core/moe/routers/columns.h"
@@ -27,7 +28,8 @@ class BaseRouter final : public Router {
     } else {
       decision.expert_ids_TK = select_top_k(inputs.logits_TE, 1);
     }
-    decision.weights_TK = gather_chosen(at::sigmoid(inputs.logits_TE), decision.expert_ids_TK);
+    decision.weights_TK =
+        gather_chosen(elementwise::sigmoid(inputs.logits_TE), decision.expert_ids_TK);
     decision.counts_E = count_experts(decision.expert_ids_TK, num_experts_);
     return decision;
   }

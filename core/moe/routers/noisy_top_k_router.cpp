@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/kernels/elementwise.h"
 #include "core/kernels/select.h"
 #include "core/moe/routers/random.h"
 
@@ -12,8 +13,6 @@ namespace switchyard {
 namespace {
 
 constexpr double kLeastSigma = 1e-2;
-// Above it softplus(x) is x; the default of 20 would cost nine digits in fp64.
-constexpr double kLinearFrom = 40;
 
 class NoisyTopKRouter final : public Router {
  public:
@@ -52,7 +51,7 @@ class NoisyTopKRouter final : public Router {
     const at::Tensor noise_logits_TE = inputs.noise_logits_TE.defined()
                                            ? inputs.noise_logits_TE
                                            : at::zeros_like(inputs.logits_TE);
-    return at::softplus(noise_logits_TE, 1, kLinearFrom) + kLeastSigma;
+    return elementwise::softplus(noise_logits_TE) + kLeastSigma;
   }
 
   static at::Tensor noise(const RouterInputs& inputs, const at::Tensor& sigma_TE,
@@ -71,7 +70,7 @@ class NoisyTopKRouter final : public Router {
     const at::Tensor last_in_T1 = noisy_TE.gather(1, best_TK.narrow(1, top_k_ - 1, 1));
     const at::Tensor first_out_T1 = noisy_TE.gather(1, best_TK.narrow(1, top_k_, 1));
     const at::Tensor threshold_TE = at::where(selected_TE, first_out_T1, last_in_T1);
-    return 0.5 * at::erfc((threshold_TE - clean_TE) / (sigma_TE * std::sqrt(2.0)));
+    return 0.5 * elementwise::erfc((threshold_TE - clean_TE) / (sigma_TE * std::sqrt(2.0)));
   }
 
   int64_t num_experts_, top_k_;

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "core/kernels/elementwise.h"
 #include "core/kernels/select.h"
 #include "core/moe/routers/columns.h"
 #include "core/moe/routers/whole_batch.h"
@@ -35,7 +36,7 @@ class SinkhornRouter final : public Router {
   at::Tensor weights_of(const RoutingDecision& decision,
                         const at::Tensor& expert_ids_TK) const override {
     const at::Tensor gates_TE =
-        rule_.top_k == 1 ? at::sigmoid(decision.logits_TE) : decision.probs_TE;
+        rule_.top_k == 1 ? elementwise::sigmoid(decision.logits_TE) : decision.probs_TE;
     return gather_chosen(gates_TE, expert_ids_TK);
   }
 
@@ -45,12 +46,15 @@ class SinkhornRouter final : public Router {
     const at::Tensor kappa_TE = logits_TE / rule_.temperature;
     if (T == 0) return kappa_TE;
     const double share = std::log(static_cast<double>(T) / static_cast<double>(rule_.num_experts));
-    at::Tensor u_T1 = at::zeros({T, 1}, kappa_TE.options()), v_1E;
+    // An expert's sum over tokens is taken along a row, so that experts with equal logits stay
+    // equal.
+    const at::Tensor kappa_ET = kappa_TE.t().contiguous();
+    at::Tensor u_T1 = at::zeros({T, 1}, kappa_TE.options()), v_E1;
     for (int64_t round = 0; round < rule_.rounds; ++round) {
-      v_1E = share - at::logsumexp(kappa_TE + u_T1, {0}, true);
-      u_T1 = -at::logsumexp(kappa_TE + v_1E, {1}, true);
+      v_E1 = share - elementwise::row_logsumexp(kappa_ET + u_T1.t());
+      u_T1 = -elementwise::row_logsumexp(kappa_TE + v_E1.t());
     }
-    return u_T1 + kappa_TE + v_1E;
+    return u_T1 + kappa_TE + v_E1.t();
   }
 
   SinkhornRule rule_;

@@ -2,7 +2,9 @@
 
 #include <limits>
 
+#include "core/kernels/elementwise.h"
 #include "core/kernels/select.h"
+#include "core/moe/routers/columns.h"
 #include "core/moe/routers/intervention.h"
 #include "core/moe/routers/selection_keys.h"
 
@@ -36,14 +38,12 @@ class TopKRouter final : public Router {
 
   at::Tensor weights_of(const RoutingDecision& decision,
                         const at::Tensor& expert_ids_TK) const override {
-    const at::Tensor none_TK = expert_ids_TK.lt(0);
-    const at::Tensor ids_TK = expert_ids_TK.clamp_min(0);
     if (rule_.weights == TopKRule::Weights::kSoftmaxOfKept) {
-      const at::Tensor logits_TK = decision.logits_TE.gather(1, ids_TK);
-      return at::softmax(logits_TK.masked_fill(none_TK, -std::numeric_limits<double>::infinity()),
-                         -1);
+      const at::Tensor logits_TK = decision.logits_TE.gather(1, expert_ids_TK.clamp_min(0));
+      return at::softmax(
+          logits_TK.masked_fill(expert_ids_TK.lt(0), -std::numeric_limits<double>::infinity()), -1);
     }
-    const at::Tensor scores_TK = decision.scores_TE.gather(1, ids_TK).masked_fill(none_TK, 0);
+    const at::Tensor scores_TK = gather_chosen(decision.scores_TE, expert_ids_TK);
     if (rule_.weights == TopKRule::Weights::kScore) return scores_TK;
     return scores_TK / (scores_TK.sum(-1, true) + kTiny);
   }
@@ -58,9 +58,9 @@ class TopKRouter final : public Router {
   at::Tensor scores(const at::Tensor& logits_TE) const {
     switch (rule_.score) {
       case TopKRule::Score::kSigmoid:
-        return at::sigmoid(logits_TE);
+        return elementwise::sigmoid(logits_TE);
       case TopKRule::Score::kSqrtSoftplus:
-        return at::sqrt(at::softplus(logits_TE, 1, 40));  // linear where fp64 is too
+        return elementwise::root_softplus(logits_TE);
       default:
         return at::softmax(logits_TE, -1);
     }
