@@ -5,6 +5,8 @@
 #include <functional>
 #include <vector>
 
+#include "tests/support/largest.h"
+
 namespace switchyard::test {
 
 inline at::TensorOptions of(at::ScalarType dtype) {
@@ -15,9 +17,8 @@ inline at::TensorOptions of(at::ScalarType dtype) {
 inline double difference(const at::Tensor& a, const at::Tensor& b) {
   if (a.sizes() != b.sizes()) return INFINITY;
   if (a.numel() == 0) return 0;
-  const double largest =
-      (a.detach().to(at::kDouble) - b.detach().to(at::kDouble)).abs().max().item<double>();
-  return std::isfinite(largest) ? largest : INFINITY;
+  return or_infinite(
+      (a.detach().to(at::kDouble) - b.detach().to(at::kDouble)).abs().max().item<double>());
 }
 
 /// What an operation gives: its value, then the gradients of Σ value ⊙ probe by the inputs.
@@ -38,12 +39,12 @@ inline std::vector<at::Tensor> value_and_gradients(const Operation& operation,
 inline double disagreement(const Operation& a, const Operation& b,
                            const std::vector<at::Tensor>& inputs) {
   const auto x = value_and_gradients(a, inputs), y = value_and_gradients(b, inputs);
-  double worst = 0;
+  Largest worst;
   for (size_t i = 0; i < x.size(); ++i) {
     const double scale = y[i].numel() ? 1 + y[i].abs().max().item<double>() : 1;
-    worst = std::max(worst, difference(x[i], y[i]) / scale);
+    worst.see(difference(x[i], y[i]) / scale);
   }
-  return worst;
+  return worst.value();
 }
 
 /// Largest |analytic − central difference| of Σ value ⊙ probe over all elements of fp64 inputs.
@@ -55,7 +56,7 @@ inline double gradient_error(const Operation& operation, std::vector<at::Tensor>
     return (value * probe.view(value.sizes())).sum().item<double>();
   };
   const double h = 1e-6;
-  double worst = 0;
+  Largest worst;
   for (size_t i = 0; i < inputs.size(); ++i) {
     inputs[i] = inputs[i].detach().clone();
     double* data = inputs[i].data_ptr<double>();
@@ -67,10 +68,10 @@ inline double gradient_error(const Operation& operation, std::vector<at::Tensor>
       data[j] = kept - h;
       const double down = loss();
       data[j] = kept;
-      worst = std::max(worst, std::abs((up - down) / (2 * h) - gradient[j]));
+      worst.see((up - down) / (2 * h) - gradient[j]);
     }
   }
-  return worst;
+  return worst.value();
 }
 
 inline double tolerance(at::ScalarType dtype) {

@@ -16,6 +16,31 @@ struct Shape {
   bool all_on_last = false;
 };
 
+// Among them experts without rows, and one that gets all.
+const std::vector<Shape> kOddShapes = {
+    {0, 4, 3, 2, 1},     {1, 5, 3, 1, 1},          {1, 1, 1, 7, 2},      {7, 5, 3, 4, 4},
+    {131, 17, 13, 5, 3}, {523, 8, 11, 3, 1, true}, {2, 300, 270, 31, 2}, {3001, 8, 4, 5, 3}};
+
+/// While it lives, LibTorch fills what nobody has written yet with NaN, or the largest integer.
+class FilledMemory {
+ public:
+  FilledMemory() {
+    at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
+    at::globalContext().setDeterministicFillUninitializedMemory(true);
+  }
+  ~FilledMemory() {
+    at::globalContext().setDeterministicAlgorithms(algorithms_, warn_only_);
+    at::globalContext().setDeterministicFillUninitializedMemory(fill_);
+  }
+  FilledMemory(const FilledMemory&) = delete;
+  FilledMemory& operator=(const FilledMemory&) = delete;
+
+ private:
+  const bool algorithms_ = at::globalContext().deterministicAlgorithms();
+  const bool warn_only_ = at::globalContext().deterministicAlgorithmsWarnOnly();
+  const bool fill_ = at::globalContext().deterministicFillUninitializedMemory();
+};
+
 // A layer's worth of inputs: x, row weights, both matrices; and the rows they belong to.
 struct Case {
   ExpertRows rows;
@@ -67,14 +92,34 @@ TEST_CASE("expert_ffn sums each token's experts, weighted") {
 
 TEST_CASE("expert_ffn agrees with plain ATen in value and gradients on odd shapes") {
   const auto dtype = GENERATE(at::kFloat, at::kDouble);
-  const Shape shape =
-      GENERATE(Shape{0, 4, 3, 2, 1}, Shape{1, 5, 3, 1, 1}, Shape{1, 1, 1, 7, 2},
-               Shape{7, 5, 3, 4, 4}, Shape{131, 17, 13, 5, 3}, Shape{523, 8, 11, 3, 1, true},
-               Shape{2, 300, 270, 31, 2}, Shape{3001, 8, 4, 5, 3});
+  const Shape shape = GENERATE(from_range(kOddShapes));
   const Case c = make_case(shape, dtype);
   CAPTURE(shape.U, shape.D, shape.F, shape.experts, shape.K);
   CHECK(test::disagreement(operation(c.rows, expert_ffn), operation(c.rows, reference::expert_ffn),
                            c.inputs) < test::tolerance(dtype) * 5);
+}
+
+TEST_CASE("traps: uninitialised rows of a grouped GEMM never reach a result") {
+  {
+    const FilledMemory filled;
+    REQUIRE(at::empty({5}, test::of(at::kFloat)).isnan().all().item<bool>());
+    REQUIRE(at::empty({5}, test::of(at::kDouble)).isnan().all().item<bool>());
+  }
+  test::Largest worst;
+  for (const auto dtype : {at::kFloat, at::kDouble})
+    for (const Shape& shape : kOddShapes) {
+      CAPTURE(dtype, shape.U, shape.D, shape.F, shape.experts, shape.K);
+      const Case c = make_case(shape, dtype);
+      const auto plain = test::value_and_gradients(operation(c.rows, expert_ffn), c.inputs);
+      const FilledMemory filled;
+      const auto poisoned = test::value_and_gradients(operation(c.rows, expert_ffn), c.inputs);
+      for (size_t i = 0; i < plain.size(); ++i) {
+        const double here = test::difference(plain[i], poisoned[i]);
+        CHECK(here == 0);
+        worst.see(here);
+      }
+    }
+  worst.print("traps: NaN in what a grouped GEMM leaves unwritten");
 }
 
 TEST_CASE("expert_ffn's gradients are those of finite differences") {
