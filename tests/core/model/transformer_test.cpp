@@ -3,8 +3,14 @@
 #include <catch2/catch.hpp>
 
 #include "core/loss/balance_terms.h"
+#include "core/moe/options/router_traits.h"
+#include "tests/support/largest.h"
+#include "tests/support/routing.h"
 
 using namespace switchyard;
+using test::Largest;
+using test::router_types;
+using test::valid_options;
 
 namespace {
 
@@ -39,6 +45,48 @@ RoutingContext training_context() {
   return context;
 }
 
+// In fp64, with weights large enough for routing to matter. The experts' matrix products have as
+// many rows as tokens, so that an output may move by rounding.
+TransformerOptions with_routing(const MoEOptions& moe) {
+  TransformerOptions options = small(at::kDouble);
+  options.model.init_std = 0.5;
+  const LayerPattern layers = options.moe.layers;
+  options.moe = moe;
+  options.moe.layers = layers;
+  options.moe.expert_dim = 12;
+  options.terms = {};
+  options.resources = {11, torch::arange(11)};
+  return options;
+}
+
+// How far earlier outputs of the sequence move when a later token becomes another.
+double moved_by_later_tokens(const TransformerOptions& options, bool training) {
+  Transformer model(options);
+  model->to(torch::kDouble);
+  torch::NoGradGuard no_grad;
+  auto generator = at::detail::createCPUGenerator(5);
+  for (const MoELayer& layer : model->moe_layers())
+    if (layer->router_bias_E.defined())
+      layer->router_bias_E.copy_(
+          at::randn(layer->router_bias_E.sizes(), generator, torch::kDouble) * 0.2);
+  RoutingContext context = training_context();
+  context.training = training;
+  context.sequence_length = 8;
+  const auto before = model->forward(tokens(), context).hidden_TD;
+  Largest moved;
+  for (int64_t changed = 1; changed < 8; ++changed)
+    for (const int64_t token : {8, 9, 10}) {
+      auto others = tokens();
+      others[0][changed] = token;
+      const auto after = model->forward(others, context).hidden_TD;
+      REQUIRE_FALSE(after[changed].equal(before[changed]));
+      moved.see((after - before).narrow(0, 0, changed).abs().max().item<double>());
+    }
+  return moved.value();
+}
+
+constexpr double kRounding = 1e-12;
+
 }  // namespace
 
 TEST_CASE("Layers follow the pattern: the first is dense, the others are MoE") {
@@ -71,17 +119,37 @@ TEST_CASE("Global names carry no module that is only ours") {
   CHECK(global_name("embedding") == "embedding");
 }
 
-TEST_CASE("The model is causal: a later token never moves an earlier output") {
-  Transformer model(small());
-  torch::NoGradGuard no_grad;
-  auto changed = tokens();
-  changed[0][5] = 10;
+TEST_CASE("causality: a later token never moves an earlier output") {
+  Largest worst;
+  for (const auto& type : router_types()) {
+    MoEOptions moe = valid_options(type, 4, 2);
+    const auto traits = router_traits(moe.router, moe.top_k);
+    if (!traits.causal) continue;
+    for (const auto* bias : {"none", "sign"})
+      for (const bool training : {true, false}) {
+        if (std::string(bias) == "sign" && !traits.takes_bias) continue;
+        CAPTURE(type, bias, training);
+        moe.bias.type = bias;
+        const double moved = moved_by_later_tokens(with_routing(moe), training);
+        CHECK(moved < kRounding);
+        worst.see(moved);
+      }
+  }
+  worst.print("causality: outputs of earlier tokens");
+}
 
-  const auto a = model->forward(tokens(), training_context()).hidden_TD;
-  const auto b = model->forward(changed, training_context()).hidden_TD;
-
-  CHECK(a.narrow(0, 0, 5).equal(b.narrow(0, 0, 5)));
-  CHECK_FALSE(a[5].equal(b[5]));
+TEST_CASE("causality: a capacity by position moves no earlier output, one by priority does") {
+  MoEOptions moe = valid_options("switch", 4, 1);
+  moe.capacity.factor = 0.5;
+  for (const bool training : {true, false}) {
+    CAPTURE(training);
+    moe.capacity.order = "position";
+    CHECK(moved_by_later_tokens(with_routing(moe), training) < kRounding);
+    moe.capacity.order = "batch_priority";
+    CHECK(moved_by_later_tokens(with_routing(moe), training) > 1e-6);
+  }
+  moe.capacity.factor = 8.0;  // binds nowhere
+  CHECK(moved_by_later_tokens(with_routing(moe), true) < kRounding);
 }
 
 TEST_CASE("Weights are functions of seed and name") {
@@ -111,14 +179,14 @@ TEST_CASE("Recomputation changes no output, no gradient, and counts no term twic
   }
 
   const auto grads = recomputed->named_parameters();
-  double worst = 0;
+  Largest worst;
   for (const auto& item : plain->named_parameters()) {
     const auto& other = grads[item.key()];
     REQUIRE(item.value().grad().defined() == other.grad().defined());
     if (!other.grad().defined()) continue;
-    worst = std::max(worst, (item.value().grad() - other.grad()).abs().max().item<double>());
+    worst.see((item.value().grad() - other.grad()).abs().max().item<double>());
   }
-  CHECK(worst < 1e-12);
+  CHECK(worst.value() < 1e-12);
 }
 
 TEST_CASE("bf16 compute keeps fp32 weights and stays near the fp32 result") {
