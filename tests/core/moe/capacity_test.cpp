@@ -217,29 +217,39 @@ TEST_CASE("gshard weighs the pair it ends with, and a lone first by the original
   CHECK(router->weights_of(r.decision, r.decision.expert_ids_TK).equal(r.decision.weights_TK));
 }
 
-TEST_CASE("Random order seats by the draw of seed, step, layer and token") {
-  const auto ids = torch::zeros({6, 1}, torch::kLong);
-  Case c(ids, torch::ones({6, 1}), 2, 1.0);  // capacity 3
+namespace {
+
+// Six tokens of one expert that takes three, in random order.
+Case random_order() {
+  Case c(torch::zeros({6, 1}, torch::kLong), torch::ones({6, 1}), 2, 1.0);
   c.moe.capacity.order = "random";
   c.context.seed = 9;
   c.context.step = 4;
   c.context.layer = 2;
   c.context.first_token = 50;
-  SECTION("in training") {
-    c.kept();
-    std::vector<double> draws;
-    for (uint64_t t = 0; t < 6; ++t) draws.push_back(uniform({9, 7, 4, 2, 50 + t, 0}));
-    for (size_t t = 0; t < 6; ++t) {
-      const auto place =
-          std::count_if(draws.begin(), draws.end(), [&](double other) { return other < draws[t]; });
-      CHECK(c.decision.slot_TK[static_cast<int64_t>(t)].item<int64_t>() ==
-            (place < 3 ? place : -1));
-    }
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("Random order seats by the draw of seed, step, layer and token") {
+  Case c = random_order();
+  c.kept();
+  std::vector<double> draws;
+  for (uint64_t t = 0; t < 6; ++t) draws.push_back(uniform({9, 7, 4, 2, 50 + t, 0}));
+  for (size_t t = 0; t < 6; ++t) {
+    const auto place =
+        std::count_if(draws.begin(), draws.end(), [&](double other) { return other < draws[t]; });
+    CHECK(c.decision.slot_TK[static_cast<int64_t>(t)].item<int64_t>() == (place < 3 ? place : -1));
   }
-  SECTION("traps: evaluation noise-free, by position") {
-    c.context.training = false;
-    CHECK(c.kept() == Flags{true, true, true, false, false, false});
-  }
+}
+
+TEST_CASE("traps: evaluation is noise-free, random order goes by position") {
+  Case c = random_order();
+  c.context.training = false;
+  CHECK(c.kept() == Flags{true, true, true, false, false, false});
+  c.context.seed = 10;
+  CHECK(c.kept() == Flags{true, true, true, false, false, false});
 }
 
 TEST_CASE("Groups of sequences share a capacity, and the last may be smaller") {

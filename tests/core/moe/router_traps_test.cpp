@@ -1,11 +1,41 @@
 #include <catch2/catch.hpp>
 
 #include "core/base/error.h"
+#include "core/moe/moe_layer.h"
 #include "parallel/comm/thread_communicator.h"
+#include "tests/support/largest.h"
 #include "tests/support/routing.h"
 
 using namespace switchyard;
 using namespace switchyard::test;
+
+namespace {
+
+// Two contexts of evaluation that draw other numbers in training.
+struct TwoContexts {
+  RoutingContext one, other;
+  TwoContexts() {
+    one.seed = 1;
+    other.seed = 2;
+    other.step = 7;
+  }
+  void train() { one.training = other.training = true; }
+};
+
+// The layer draws the jitter of the router's input.
+MoELayer jittered_layer() {
+  MoELayerOptions options;
+  options.hidden_dim = 5;
+  options.init_std = 0.5;
+  options.moe = router_options("switch", 6, 1);
+  options.moe.expert_dim = 4;
+  options.moe.router.jitter = 0.2;
+  MoELayer layer(options);
+  layer->to(torch::kDouble);
+  return layer;
+}
+
+}  // namespace
 
 TEST_CASE("traps: a negative bias with a group mask never lets an outside expert in") {
   // With scores times a 0/1 mask an outside expert (0) would beat the biased ones inside (below 0).
@@ -37,20 +67,48 @@ TEST_CASE("traps: K = 1 with normalised weights is refused") {
 
 TEST_CASE("traps: evaluation is noise-free") {
   const auto logits = torch::randn({12, 6}, torch::kDouble);
+  Largest worst;
   for (const auto* type : {"gshard", "noisy_top_k", "gumbel"}) {
     CAPTURE(type);
-    RoutingContext one, other;
-    one.seed = 1;
-    other.seed = 2;
-    other.step = 7;
+    TwoContexts contexts;
     const auto moe = router_options(type, 6, 2);
-    const auto a = decide(moe, logits, {}, one), b = decide(moe, logits, {}, other);
+    const auto a = decide(moe, logits, {}, contexts.one),
+               b = decide(moe, logits, {}, contexts.other);
     CHECK(a.expert_ids_TK.equal(b.expert_ids_TK));
-    CHECK(a.weights_TK.equal(b.weights_TK));
+    worst.see((a.weights_TK - b.weights_TK).abs().max().item<double>());
     CHECK(a.expert_ids_TK.ge(0).all().item<bool>());
-    one.training = other.training = true;
-    CHECK_FALSE(decide(moe, logits, {}, one)
-                    .expert_ids_TK.equal(decide(moe, logits, {}, other).expert_ids_TK));
+    contexts.train();
+    CHECK_FALSE(decide(moe, logits, {}, contexts.one)
+                    .expert_ids_TK.equal(decide(moe, logits, {}, contexts.other).expert_ids_TK));
+  }
+  TwoContexts contexts;
+  auto layer = jittered_layer();
+  const auto x = torch::randn({12, 5}, torch::kDouble);
+  const auto apart = [&] {
+    const auto a = layer->forward(x, contexts.one).y_TD, b = layer->forward(x, contexts.other).y_TD;
+    return (a - b).abs().max().item<double>();
+  };
+  worst.see(apart());
+  CHECK(worst.value() == 0);
+  contexts.train();
+  CHECK(apart() > 0);
+  worst.print("traps: evaluation is noise-free");
+}
+
+TEST_CASE("traps: combine weights receive gradients") {
+  torch::manual_seed(8);
+  for (const auto& type : router_types()) {
+    if (type == "hash") continue;  // its weights are 1/K
+    CAPTURE(type);
+    const MoEOptions moe = valid_options(type, 6, 2);
+    const auto logits =
+        torch::randn({8, make_router(moe)->logit_columns(6)}, torch::kDouble).requires_grad_(true);
+    RoutingContext context = training_context();
+    context.sequence_length = 4;
+    const auto decision = decide(moe, logits, {}, context);
+    (decision.weights_TK * torch::randn_like(decision.weights_TK)).sum().backward();
+    CHECK(logits.grad().isfinite().all().item<bool>());
+    CHECK(logits.grad().abs().max().item<double>() > 0);
   }
 }
 
