@@ -31,6 +31,11 @@ constexpr double to_uniform(uint64_t bits) {
   return static_cast<double>(bits >> 11) * 0x1.0p-53;
 }
 
+/// U + 2⁻⁵⁴ for functions that are infinite at 0 or 1. The sum would round the largest U up to 1.
+constexpr double inside_unit(double u) {
+  return u < 1 - 0x1.0p-53 ? u + 0x1.0p-54 : u;
+}
+
 /// Uniform in [0, 1) at the given coordinates.
 constexpr double uniform(std::initializer_list<uint64_t> coordinates) {
   return to_uniform(hash(coordinates));

@@ -18,7 +18,7 @@ T below_one(double u) {
   return value < T(1) ? value : std::nextafter(T(1), T(0));
 }
 
-// quantile(u) for u = U + 2⁻⁵⁴, which is never 0 or 1.
+// quantile(u) for u = U + 2⁻⁵⁴.
 template <class F>
 void fill(const at::Tensor& weight, uint64_t chain, int64_t first_element, const F& quantile) {
   at::Tensor values = at::empty(weight.sizes(), at::TensorOptions().dtype(at::kDouble));
@@ -26,7 +26,7 @@ void fill(const at::Tensor& weight, uint64_t chain, int64_t first_element, const
   at::parallel_for(0, values.numel(), 4096, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const uint64_t bits = hash_more(chain, static_cast<uint64_t>(first_element + i));
-      data[i] = quantile(to_uniform(bits) + 0x1.0p-54);
+      data[i] = quantile(inside_unit(to_uniform(bits)));
     }
   });
   weight.detach().copy_(values);

@@ -46,8 +46,8 @@ class ForcedRouter final : public Router {
   // The K largest of ln p_e + Gumbel noise are K draws from p without replacement.
   at::Tensor draw_experts(int64_t tokens, RoutingContext context) const {
     if (!context.training) context.step = 0;
-    const at::Tensor u_TE = draw(context, RandomStream::kForcedExpert, tokens, E_, at::kDouble);
-    const at::Tensor gumbel_TE = -(-(u_TE + 0x1.0p-54).log()).log();
+    const at::Tensor gumbel_TE =
+        draw_gumbel(context, RandomStream::kForcedExpert, tokens, E_, at::kDouble);
     const at::Tensor place_E = at::arange(1, E_ + 1, at::kDouble);
     return select_top_k(gumbel_TE - place_E.log() * force_.exponent, K_);
   }

@@ -3,12 +3,15 @@
 #include "core/base/counter_rng.h"
 #include "core/kernels/counter_uniform.h"
 #include "core/kernels/select.h"
+#include "core/moe/routers/columns.h"
 #include "core/moe/routers/intervention.h"
 #include "core/moe/routers/random.h"
 #include "core/moe/routers/selection_keys.h"
 
 namespace switchyard {
 namespace {
+
+constexpr double kTiny = 1e-20;  // both gates of a token may be 0, where a bias overrules them
 
 class GShardRouter final : public Router {
  public:
@@ -27,7 +30,7 @@ class GShardRouter final : public Router {
       decision.moved =
           count_moved(decision.expert_ids_TK, select_top_k(decision.scores_TE.detach(), 2));
     const at::Tensor gates_TK = decision.scores_TE.gather(1, decision.expert_ids_TK);
-    decision.weights_TK = gates_TK / gates_TK.sum(-1, true);
+    decision.weights_TK = gates_TK / (gates_TK.sum(-1, true) + kTiny);
     if (context.training) drop_unlikely_second(decision, context);
     decision.counts_E = count_experts(decision.expert_ids_TK, num_experts_);
     return decision;
@@ -35,16 +38,15 @@ class GShardRouter final : public Router {
 
   at::Tensor weights_of(const RoutingDecision& decision,
                         const at::Tensor& expert_ids_TK) const override {
-    const at::Tensor none_TK = expert_ids_TK.lt(0);
-    const at::Tensor gates_TK =
-        decision.scores_TE.gather(1, expert_ids_TK.clamp_min(0)).masked_fill(none_TK, 0);
+    const at::Tensor gates_TK = gather_chosen(decision.scores_TE, expert_ids_TK);
     const at::Tensor best_TK = decision.scores_TE.gather(1, select_top_k(decision.ranking_TE, 2));
-    return gates_TK / at::where(none_TK.any(-1, true), best_TK, gates_TK).sum(-1, true);
+    const at::Tensor divisor_TK = at::where(expert_ids_TK.lt(0).any(-1, true), best_TK, gates_TK);
+    return gates_TK / (divisor_TK.sum(-1, true) + kTiny);
   }
 
  private:
   static void drop_unlikely_second(RoutingDecision& decision, const RoutingContext& context) {
-    const at::Tensor second_T1 = decision.weights_TK.detach().narrow(1, 1, 1);
+    const at::Tensor second_T1 = decision.weights_TK.detach().narrow(1, 1, 1).to(at::kDouble);
     const at::Tensor u_T1 =
         draw(context, RandomStream::kSecondExpert, second_T1.size(0), 1, second_T1.options());
     const at::Tensor refused_T1 = (second_T1 * 2).le(u_T1);

@@ -10,12 +10,12 @@
 namespace switchyard {
 namespace {
 
-// Replaces each U of `uniform`, fp64 on the CPU, by quantile(U + 2⁻⁵⁴), which is never 0 or 1.
+// Replaces each U of `uniform`, fp64 on the CPU, by quantile(U + 2⁻⁵⁴).
 template <class F>
 at::Tensor transformed(at::Tensor uniform, const F& quantile, const at::TensorOptions& options) {
   double* values = uniform.mutable_data_ptr<double>();
   at::parallel_for(0, uniform.numel(), 4096, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) values[i] = quantile(values[i] + 0x1.0p-54);
+    for (int64_t i = begin; i < end; ++i) values[i] = quantile(inside_unit(values[i]));
   });
   return uniform.to(options);
 }
