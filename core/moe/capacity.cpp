@@ -33,10 +33,28 @@ std::vector<int64_t> capacities(double factor, const CapacityOptions& options,
   return result;
 }
 
+// Only they have to compare keys; the others' assignments are seated at once.
+std::vector<Assignment> of_full_experts(const std::vector<Assignment>& mine,
+                                        const at::Tensor& totals_GE,
+                                        const std::vector<int64_t>& capacity_G, int64_t* slots) {
+  const auto totals = totals_GE.accessor<int64_t, 2>();
+  std::vector<Assignment> queued;
+  for (const Assignment& a : mine) {
+    if (totals[a.group][a.expert] > capacity_G[static_cast<size_t>(a.group)]) {
+      queued.push_back(a);
+    } else {
+      slots[a.local] = 0;
+    }
+  }
+  return queued;
+}
+
 void renormalize_kept(RoutingDecision& decision) {
   const at::Tensor kept_TK = decision.weights_TK.masked_fill(~decision.kept_TK, 0);
+  // One after the other, so that columns a rank adds as padding (relu) leave the bits as they are.
+  const at::Tensor sum_T1 = kept_TK.cumsum(-1).narrow(-1, kept_TK.size(1) - 1, 1);
   decision.weights_TK =
-      at::where(decision.kept_TK, kept_TK / (kept_TK.sum(-1, true) + 1e-20), decision.weights_TK);
+      at::where(decision.kept_TK, kept_TK / (sum_T1 + 1e-20), decision.weights_TK);
 }
 
 }  // namespace
@@ -45,7 +63,8 @@ int64_t expert_capacity(double factor, int64_t top_k, int64_t tokens, int64_t nu
                         int64_t min) {
   const double seats = factor * static_cast<double>(top_k) * static_cast<double>(tokens) /
                        static_cast<double>(num_experts);
-  return std::max(min, static_cast<int64_t>(std::ceil(seats * (1 - 1e-12))));
+  constexpr double kMost = 9e18;  // of int64
+  return std::max(min, static_cast<int64_t>(std::min(std::ceil(seats * (1 - 1e-12)), kMost)));
 }
 
 double next_capacity_factor(const DynamicCapacity& options, double factor, double drop_rate) {
@@ -76,7 +95,9 @@ void apply_capacity(const CapacityOptions& options, const MoEOptions& moe,
   if (by_position) {
     seat_by_position(counts_NGCE, groups, capacity_G, mine, slots);
   } else {
-    seat_by_key(groups, capacity_G, mine, slots);
+    const at::Tensor totals_GE = counts_NGCE.sum(at::IntArrayRef{0, 2});
+    const auto queued = context.places ? mine : of_full_experts(mine, totals_GE, capacity_G, slots);
+    seat_by_key(groups, capacity_G, queued, slots);
   }
   if (options.overflow == "next_choice") {
     SWITCHYARD_CHECK(router && decision.ranking_TE.defined(),
@@ -89,8 +110,8 @@ void apply_capacity(const CapacityOptions& options, const MoEOptions& moe,
       decision.weights_TK = router->weights_of(decision, decision.expert_ids_TK);
     }
   }
-  decision.slot_TK = slots_TK.to(device);
-  decision.kept_TK = decision.slot_TK.ge(0);
+  decision.kept_TK = slots_TK.ge(0).to(device);
+  if (context.places) decision.slot_TK = slots_TK.to(device);
   if (options.renormalize) renormalize_kept(decision);
 }
 

@@ -17,9 +17,9 @@ int64_t expert_capacity(double factor, int64_t top_k, int64_t tokens, int64_t nu
 /// refused: ×1.05 above the target, ÷1.05 below it, within the bounds.
 double next_capacity_factor(const DynamicCapacity& options, double factor, double drop_rate);
 
-/// Fills decision.kept_TK, and slot_TK unless dropless: within each group of the scope the
-/// assignments of an expert are seated in filling order until its capacity is reached; the rest are
-/// refused.
+/// Fills decision.kept_TK, and slot_TK where context.places asks for it and a capacity is set:
+/// within each group of the scope the assignments of an expert are seated in filling order until
+/// its capacity is reached; the rest are refused.
 ///   position        (choice, token)                       GShard, Switch
 ///   probability     (−weight, token, choice)              Megatron-LM
 ///   batch_priority  (choice, −largest weight, token)      V-MoE (Riquelme 2021, section 4.1)

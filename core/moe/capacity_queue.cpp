@@ -34,6 +34,11 @@ at::Tensor gather_integers(Communicator& comm, const at::Tensor& local) {
   return all;
 }
 
+int64_t saturated(int64_t a, int64_t b) {
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  return a > 0 && b > kMost / a ? kMost : a * b;
+}
+
 void adopt_tokens(const at::Tensor& tokens_N, CapacityGroups& groups) {
   const int64_t rank = groups.communicator->rank();
   groups.first = tokens_N.narrow(0, 0, rank).sum().item<int64_t>();
@@ -62,7 +67,7 @@ CapacityGroups capacity_groups(const CapacityOptions& options, const RoutingCont
   const bool by_sequence = options.scope == "sequence";
   if (by_sequence) groups.group_tokens = std::max<int64_t>(length, 1);
   if (options.scope == "sequences")
-    groups.group_tokens = std::max<int64_t>(length * options.scope_sequences, 1);
+    groups.group_tokens = std::max<int64_t>(saturated(length, options.scope_sequences), 1);
   if (by_sequence || !context.communicator || context.communicator->size() == 1) return groups;
 
   groups.communicator = context.communicator;
@@ -116,7 +121,7 @@ at::Tensor count_assignments(const std::vector<Assignment>& mine, int64_t num_to
   if (!groups.communicator) return local.narrow(0, 0, G * C * E).view({1, G, C, E});
   const at::Tensor all = gather_integers(*groups.communicator, local);
   adopt_tokens(all.select(1, G * C * E), groups);
-  return all.narrow(1, 0, G * C * E).reshape({-1, G, C, E});
+  return all.narrow(1, 0, G * C * E).reshape({all.size(0), G, C, E});
 }
 
 void seat_by_position(const at::Tensor& counts_NGCE, const CapacityGroups& groups,

@@ -56,8 +56,8 @@ at::Tensor count_assignments(const std::vector<Assignment>& mine, int64_t num_to
 void seat_by_position(const at::Tensor& counts_NGCE, const CapacityGroups& groups,
                       const std::vector<int64_t>& capacity_G, const std::vector<Assignment>& mine,
                       int64_t* slots);
-/// The same in any order. Collective over the groups' communicator: a slot is a place among all, so
-/// every key travels.
+/// The same in any order, for the assignments of some experts. Collective over the groups'
+/// communicator: their keys travel.
 void seat_by_key(const CapacityGroups& groups, const std::vector<int64_t>& capacity_G,
                  const std::vector<Assignment>& mine, int64_t* slots);
 

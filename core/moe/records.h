@@ -35,6 +35,9 @@ struct RoutingContext {
   /// kTokenChoice: each token takes its own top-k, dropless, so that no later token matters.
   /// kWholeBatch: routers that assign a whole batch do so, without noise.
   enum class Selection { kDefault, kTokenChoice, kWholeBatch } selection = Selection::kDefault;
+  /// Fill RoutingDecision::slot_TK: in orders other than position the keys of every assignment then
+  /// travel, not only those of experts with more of them than seats.
+  bool places = true;
   bool measure_outputs = false;  ///< fill ExpertWork::mean_square_sum_E: one more expert pass
 
   int64_t num_sequences(int64_t num_tokens) const {
@@ -47,7 +50,9 @@ struct RoutingDecision {
   at::Tensor expert_ids_TK;  ///< int64, by falling score (choice order), −1 = none
   at::Tensor weights_TK;     ///< combine weights, differentiable; capacity may change them
   at::Tensor kept_TK;        ///< bool; false where −1 or refused by the capacity policy
-  at::Tensor slot_TK;  ///< int64, place in the expert's queue, −1 if refused; undefined if dropless
+  /// int64, place in the expert's queue, −1 if refused; undefined if dropless or without
+  /// RoutingContext::places.
+  at::Tensor slot_TK;
   /// expert_ids_TK as the router chose them, set with the capacity: what counts_E counts. Another
   /// tensor only where overflow next_choice moved assignments.
   at::Tensor selected_TK;
@@ -63,6 +68,11 @@ struct RoutingDecision {
   /// int64 scalar: Σ_t (K − |topK(s) ∩ topK(s + b)|), the choices that a bias moved. Undefined
   /// without a bias.
   at::Tensor moved;
+
+  /// What the router chose, wherever a refused choice went: all counts of experts are of this.
+  const at::Tensor& first_selection_TK() const {
+    return selected_TK.defined() ? selected_TK : expert_ids_TK;
+  }
 };
 
 /// What the experts of this rank did, for the metrics.

@@ -125,6 +125,7 @@ RoutingContext routing_context(const Training& training, int64_t first_sequence,
   context.first_token = first_sequence * context.sequence_length;
   context.communicator = training.world;
   context.training = for_training;
+  context.places = false;
   if (training.capacity_factor.defined())
     context.capacity_factor = training.capacity_factor.item<double>();
   if (for_training) context.trace = training.trace.get();
