@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,9 +15,25 @@ namespace switchyard {
 struct Batch {
   at::Tensor tokens_BL;        ///< int64
   at::Tensor targets_BL;       ///< int64, the next token; −1 = not scored
-  at::Tensor domain_B;         ///< int64, domain of each sequence
+  at::Tensor domain_BL;        ///< int64, domain that each token was drawn from
   int64_t step = 0;            ///< optimizer steps done before this one
   int64_t first_sequence = 0;  ///< number, within the step, of row 0
+};
+
+/// Where one sequence is written: `length` values each.
+struct SequenceOut {
+  int64_t* tokens;
+  int64_t* targets;  ///< the next tokens; −1 = not scored
+  int64_t* domains;  ///< of each token; the same all along but for synthetic data of variant latent
+};
+
+/// One sequence of its own.
+struct Sequence {
+  std::vector<int64_t> tokens, targets, domains;
+
+  explicit Sequence(int64_t length) : tokens(length), targets(length), domains(length) {}
+  SequenceOut out() { return {tokens.data(), targets.data(), domains.data()}; }
+  bool operator==(const Sequence&) const = default;
 };
 
 /// Where sequences come from. Every sequence is a pure function of its coordinates: the same on
@@ -26,14 +43,12 @@ class TokenSource {
   virtual ~TokenSource() = default;
   virtual int64_t vocab_size() const = 0;
   virtual const std::vector<std::string>& domains() const = 0;
-  /// Fills `length` tokens and targets and returns the domain: training sequence `sequence` (from
-  /// 0) of step `step`, with `sequences_per_step` sequences a step.
-  virtual int64_t training_sequence(int64_t step, int64_t sequence, int64_t length, int64_t* tokens,
-                                    int64_t* targets) const = 0;
+  /// Training sequence `sequence` (from 0) of step `step`.
+  virtual void training_sequence(int64_t step, int64_t sequence, int64_t length,
+                                 const SequenceOut& out) const = 0;
   /// How many validation sequences exist; synthetic data has as many as wanted.
   virtual int64_t num_validation_sequences(int64_t length) const = 0;
-  virtual int64_t validation_sequence(int64_t index, int64_t length, int64_t* tokens,
-                                      int64_t* targets) const = 0;
+  virtual void validation_sequence(int64_t index, int64_t length, const SequenceOut& out) const = 0;
   /// Targets that are scored in every sequence of `length` tokens (the others are −1): a step's
   /// count is known before its first micro-batch.
   virtual int64_t scored_tokens(int64_t length) const { return length; }
@@ -42,6 +57,8 @@ class TokenSource {
   /// Sum over the scored positions of −ln of the true model's probability, for a validation
   /// sequence.
   virtual double true_model_nll_sum(int64_t index, int64_t length) const;
+  /// Mean of that over infinitely many tokens, in nats, where it is known exactly.
+  virtual std::optional<double> entropy_rate() const { return std::nullopt; }
   /// Frequency of each token id as an input of training, fp64 [vocab_size], on any scale: the same
   /// on every rank. Counted over the training part of files, each domain by its share of the
   /// samples; for synthetic data over its first 4,096 training sequences of `length` tokens.

@@ -210,20 +210,20 @@ const FileSource::Plan& FileSource::plan(int64_t length) const {
 
 namespace {
 
-void copy_window(const Window& window, int64_t length, int64_t* tokens, int64_t* targets) {
-  window.file->copy(window.first, length, tokens);
-  window.file->copy(window.first + 1, length, targets);
+void copy_window(const Window& window, int64_t length, int64_t domain, const SequenceOut& out) {
+  window.file->copy(window.first, length, out.tokens);
+  window.file->copy(window.first + 1, length, out.targets);
+  std::fill_n(out.domains, length, domain);
 }
 
 }  // namespace
 
-int64_t FileSource::training_sequence(int64_t step, int64_t sequence, int64_t length,
-                                      int64_t* tokens, int64_t* targets) const {
+void FileSource::training_sequence(int64_t step, int64_t sequence, int64_t length,
+                                   const SequenceOut& out) const {
   if (!wants_training_) throw DataError("all of these data are for evaluation, none for training");
   const Schedule::Slot slot = schedule_.at(step, sequence / group_sequences_);
   const int64_t index = slot.index * group_sequences_ + sequence % group_sequences_;
-  copy_window(plan(length).training[slot.domain].at(index), length, tokens, targets);
-  return slot.domain;
+  copy_window(plan(length).training[slot.domain].at(index), length, slot.domain, out);
 }
 
 int64_t FileSource::num_validation_sequences(int64_t length) const {
@@ -234,12 +234,10 @@ int64_t FileSource::num_validation_sequences(int64_t length) const {
   return fewest * static_cast<int64_t>(names_.size());
 }
 
-int64_t FileSource::validation_sequence(int64_t index, int64_t length, int64_t* tokens,
-                                        int64_t* targets) const {
+void FileSource::validation_sequence(int64_t index, int64_t length, const SequenceOut& out) const {
   const auto domains = static_cast<int64_t>(names_.size());
   const int64_t domain = index % domains;
-  copy_window(plan(length).validation[domain].at(index / domains), length, tokens, targets);
-  return domain;
+  copy_window(plan(length).validation[domain].at(index / domains), length, domain, out);
 }
 
 at::Tensor FileSource::training_counts(int64_t vocab_size, int64_t) const {

@@ -25,14 +25,13 @@ class FileSource : public TokenSource {
 
   int64_t vocab_size() const override { return vocab_size_; }
   const std::vector<std::string>& domains() const override { return names_; }
-  int64_t training_sequence(int64_t step, int64_t sequence, int64_t length, int64_t* tokens,
-                            int64_t* targets) const override;
+  void training_sequence(int64_t step, int64_t sequence, int64_t length,
+                         const SequenceOut& out) const override;
   /// Domains × the windows of the domain that has fewest, so that every domain counts alike.
   int64_t num_validation_sequences(int64_t length) const override;
   /// Sequence i is of domain i mod D: every prefix is balanced. The windows of a domain come in a
   /// pseudo-random order that is the same for all runs, so that a prefix samples all its files.
-  int64_t validation_sequence(int64_t index, int64_t length, int64_t* tokens,
-                              int64_t* targets) const override;
+  void validation_sequence(int64_t index, int64_t length, const SequenceOut& out) const override;
   at::Tensor training_counts(int64_t vocab_size, int64_t length) const override;
   std::string fingerprint() const override { return fingerprint_; }
 

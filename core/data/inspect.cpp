@@ -48,14 +48,17 @@ std::string samples(const TokenSource& source, int64_t length, bool as_text) {
   const bool from_validation = source.num_validation_sequences(length) > 0;
   std::vector<std::string> found(source.domains().size());
   size_t missing = found.size();
-  std::vector<int64_t> tokens(length), targets(length);
+  Sequence sample(length);
   for (int64_t i = 0; missing > 0 && i < kSearched; ++i) {
     if (from_validation && i >= source.num_validation_sequences(length)) break;
-    const int64_t domain =
-        from_validation ? source.validation_sequence(i, length, tokens.data(), targets.data())
-                        : source.training_sequence(i, 0, length, tokens.data(), targets.data());
-    if (!found[domain].empty()) continue;
-    found[domain] = shown(tokens, as_text);
+    if (from_validation) {
+      source.validation_sequence(i, length, sample.out());
+    } else {
+      source.training_sequence(i, 0, length, sample.out());
+    }
+    std::string& line = found[sample.domains.front()];
+    if (!line.empty()) continue;
+    line = shown(sample.tokens, as_text);
     --missing;
   }
   std::string text;

@@ -14,20 +14,19 @@ Batch empty_batch(int64_t sequences, int64_t length) {
   Batch batch;
   batch.tokens_BL = at::empty({sequences, length}, at::kLong);
   batch.targets_BL = at::empty({sequences, length}, at::kLong);
-  batch.domain_B = at::empty({sequences}, at::kLong);
+  batch.domain_BL = at::empty({sequences, length}, at::kLong);
   return batch;
 }
 
-/// Fills row after row: `read(row, tokens, targets)` returns the domain.
+/// Fills row after row by `read(row, where)`.
 template <class Read>
 void fill_rows(Batch& batch, Read read) {
   const int64_t length = batch.tokens_BL.size(1);
   auto* tokens = batch.tokens_BL.mutable_data_ptr<int64_t>();
   auto* targets = batch.targets_BL.mutable_data_ptr<int64_t>();
-  auto* domains = batch.domain_B.mutable_data_ptr<int64_t>();
-  for (int64_t row = 0; row < batch.tokens_BL.size(0); ++row) {
-    domains[row] = read(row, tokens + row * length, targets + row * length);
-  }
+  auto* domains = batch.domain_BL.mutable_data_ptr<int64_t>();
+  for (int64_t first = 0, row = 0; row < batch.tokens_BL.size(0); ++row, first += length)
+    read(row, SequenceOut{tokens + first, targets + first, domains + first});
 }
 
 void check(const LoaderGeometry& g) {
@@ -46,14 +45,14 @@ void check(const LoaderGeometry& g) {
 }  // namespace
 
 Batch training_batch(const TokenSource& source, const LoaderGeometry& geometry, int64_t step,
-                     int64_t micro) {
-  const Share block = block_of(geometry.rank, geometry.num_ranks, geometry.micro_sequences);
+                     int64_t micro, std::optional<int64_t> count) {
+  const Share block =
+      block_of(geometry.rank, geometry.num_ranks, count.value_or(geometry.micro_sequences));
   Batch batch = empty_batch(block.count, geometry.sequence_length);
   batch.step = step;
   batch.first_sequence = micro * geometry.micro_sequences + block.first;
-  fill_rows(batch, [&](int64_t row, int64_t* tokens, int64_t* targets) {
-    return source.training_sequence(step, batch.first_sequence + row, geometry.sequence_length,
-                                    tokens, targets);
+  fill_rows(batch, [&](int64_t row, const SequenceOut& out) {
+    source.training_sequence(step, batch.first_sequence + row, geometry.sequence_length, out);
   });
   return batch;
 }
@@ -63,9 +62,8 @@ Batch evaluation_batch(const TokenSource& source, const LoaderGeometry& geometry
   const Share block = block_of(geometry.rank, geometry.num_ranks, count);
   Batch batch = empty_batch(block.count, geometry.sequence_length);
   batch.first_sequence = first + block.first;
-  fill_rows(batch, [&](int64_t row, int64_t* tokens, int64_t* targets) {
-    return source.validation_sequence(batch.first_sequence + row, geometry.sequence_length, tokens,
-                                      targets);
+  fill_rows(batch, [&](int64_t row, const SequenceOut& out) {
+    source.validation_sequence(batch.first_sequence + row, geometry.sequence_length, out);
   });
   return batch;
 }

@@ -62,9 +62,9 @@ class Loader {
   std::thread thread_;
 };
 
-/// This rank's block of training micro-batch `micro` of a step.
+/// This rank's block of training micro-batch `micro` of a step, or of its first `count` sequences.
 Batch training_batch(const TokenSource& source, const LoaderGeometry& geometry, int64_t step,
-                     int64_t micro);
+                     int64_t micro, std::optional<int64_t> count = {});
 
 /// This rank's block of the validation sequences [first, first + count); first_sequence is the
 /// number of its row 0. The block may be empty.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 
 #include "core/base/counter_rng.h"
 #include "core/base/error.h"
@@ -101,12 +102,11 @@ int64_t SyntheticCorpus::draw(uint64_t chain, int64_t position, int64_t domain,
   return row(domain, context)[j];
 }
 
-void SyntheticCorpus::document(int64_t document, int64_t length, int64_t* tokens) const {
-  if (latent_) {
-    latent_document(document, length, tokens);
-  } else {
-    tagged_document(document, length, tokens);
-  }
+void SyntheticCorpus::document(int64_t document, int64_t length, int64_t* tokens,
+                               int64_t* domains) const {
+  if (latent_) return latent_document(document, length, tokens, domains);
+  tagged_document(document, length, tokens);
+  if (domains) std::fill_n(domains, length, domain_of(document));
 }
 
 void SyntheticCorpus::tagged_document(int64_t document, int64_t length, int64_t* tokens) const {
@@ -126,7 +126,8 @@ void SyntheticCorpus::tagged_document(int64_t document, int64_t length, int64_t*
   }
 }
 
-void SyntheticCorpus::latent_document(int64_t document, int64_t length, int64_t* tokens) const {
+void SyntheticCorpus::latent_document(int64_t document, int64_t length, int64_t* tokens,
+                                      int64_t* domains) const {
   int64_t domain = domain_of(document);
   const auto s = static_cast<uint64_t>(document);
   const uint64_t next = hash({seed_, kNextToken, kLatentStream + s});
@@ -140,6 +141,7 @@ void SyntheticCorpus::latent_document(int64_t document, int64_t length, int64_t*
       domain = (domain + 1 + jump) % num_domains_;
     }
     tokens[t] = draw(next, t, domain, context);
+    if (domains) domains[t] = domain;
     context = order_ == 1 ? tokens[t] : (context * content_tokens_ + tokens[t]) % num_contexts_;
   }
 }
@@ -213,28 +215,32 @@ int64_t SyntheticSource::scored_tokens(int64_t length) const {
   return corpus_.latent() ? length : std::max<int64_t>(0, length - corpus_.order());
 }
 
-int64_t SyntheticSource::fill(int64_t document, int64_t length, int64_t* tokens,
-                              int64_t* targets) const {
-  std::vector<int64_t> text(length + 1);
-  corpus_.document(document, length + 1, text.data());
-  std::copy(text.begin(), text.end() - 1, tokens);
-  std::copy(text.begin() + 1, text.end(), targets);
-  std::fill_n(targets, length - scored_tokens(length), -1);
-  return corpus_.domain_of(document);
+void SyntheticSource::fill(int64_t document, int64_t length, const SequenceOut& out) const {
+  std::vector<int64_t> text(length + 1), domains(length + 1);
+  corpus_.document(document, length + 1, text.data(), domains.data());
+  std::copy(text.begin(), text.end() - 1, out.tokens);
+  std::copy(text.begin() + 1, text.end(), out.targets);
+  std::fill_n(out.targets, length - scored_tokens(length), -1);
+  std::copy(domains.begin(), domains.end() - 1, out.domains);
 }
 
-int64_t SyntheticSource::training_sequence(int64_t step, int64_t sequence, int64_t length,
-                                           int64_t* tokens, int64_t* targets) const {
-  return fill(training_document(step, sequence), length, tokens, targets);
+void SyntheticSource::training_sequence(int64_t step, int64_t sequence, int64_t length,
+                                        const SequenceOut& out) const {
+  fill(training_document(step, sequence), length, out);
 }
 
 int64_t SyntheticSource::num_validation_sequences(int64_t) const {
   return kFirstTraining;
 }
 
-int64_t SyntheticSource::validation_sequence(int64_t index, int64_t length, int64_t* tokens,
-                                             int64_t* targets) const {
-  return fill(index, length, tokens, targets);
+void SyntheticSource::validation_sequence(int64_t index, int64_t length,
+                                          const SequenceOut& out) const {
+  fill(index, length, out);
+}
+
+std::optional<double> SyntheticSource::entropy_rate() const {
+  if (corpus_.latent()) return std::nullopt;
+  return std::inner_product(kProbability.begin(), kProbability.end(), kNll.begin(), 0.0);
 }
 
 double SyntheticSource::true_model_nll_sum(int64_t index, int64_t length) const {

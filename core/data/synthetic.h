@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,8 +36,9 @@ class SyntheticCorpus {
   Row row(int64_t domain, int64_t context) const;
   /// Domain of document `i`; for the latent variant the one that it starts from.
   int64_t domain_of(int64_t document) const;
-  /// Writes the first `length` tokens of a document.
-  void document(int64_t document, int64_t length, int64_t* tokens) const;
+  /// Writes the first `length` tokens of a document, and the domain of each unless null.
+  void document(int64_t document, int64_t length, int64_t* tokens,
+                int64_t* domains = nullptr) const;
   /// −ln of the true model's probability of each of `length` tokens of a document, given those
   /// before. Tagged: 0 where position ≤ order, which is not scored. Latent: the exact forward
   /// filter over the hidden domain, from a uniform prior.
@@ -45,7 +47,7 @@ class SyntheticCorpus {
  private:
   Row compute_row(int64_t domain, int64_t context) const;
   void tagged_document(int64_t document, int64_t length, int64_t* tokens) const;
-  void latent_document(int64_t document, int64_t length, int64_t* tokens) const;
+  void latent_document(int64_t document, int64_t length, int64_t* tokens, int64_t* domains) const;
   std::vector<double> filter_nll(const int64_t* tokens, int64_t length) const;
   int64_t draw(uint64_t chain, int64_t position, int64_t domain, int64_t context) const;
 
@@ -71,20 +73,21 @@ class SyntheticSource : public TokenSource {
 
   int64_t vocab_size() const override { return corpus_.vocab_size(); }
   const std::vector<std::string>& domains() const override { return names_; }
-  int64_t training_sequence(int64_t step, int64_t sequence, int64_t length, int64_t* tokens,
-                            int64_t* targets) const override;
+  void training_sequence(int64_t step, int64_t sequence, int64_t length,
+                         const SequenceOut& out) const override;
   int64_t num_validation_sequences(int64_t length) const override;
-  int64_t validation_sequence(int64_t index, int64_t length, int64_t* tokens,
-                              int64_t* targets) const override;
+  void validation_sequence(int64_t index, int64_t length, const SequenceOut& out) const override;
   int64_t scored_tokens(int64_t length) const override;
   bool has_true_model() const override { return true; }
   double true_model_nll_sum(int64_t index, int64_t length) const override;
+  /// 1.75 bits in every row of every domain; latent: not known in closed form.
+  std::optional<double> entropy_rate() const override;
   std::string fingerprint() const override { return fingerprint_; }
 
   const SyntheticCorpus& corpus() const { return corpus_; }
 
  private:
-  int64_t fill(int64_t document, int64_t length, int64_t* tokens, int64_t* targets) const;
+  void fill(int64_t document, int64_t length, const SequenceOut& out) const;
   int64_t training_document(int64_t step, int64_t sequence) const;
 
   SyntheticCorpus corpus_;

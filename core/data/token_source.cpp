@@ -18,10 +18,10 @@ at::Tensor TokenSource::training_counts(int64_t vocab_size, int64_t length) cons
   constexpr int64_t kSample = 4096;
   at::Tensor counts_V = at::zeros({vocab_size}, at::TensorOptions().dtype(at::kDouble));
   double* counts = counts_V.mutable_data_ptr<double>();
-  std::vector<int64_t> tokens(static_cast<size_t>(length)), targets(tokens.size());
+  Sequence sample(length);
   for (int64_t sequence = 0; sequence < kSample; ++sequence) {
-    training_sequence(0, sequence, length, tokens.data(), targets.data());
-    for (const int64_t token : tokens) ++counts[token];
+    training_sequence(0, sequence, length, sample.out());
+    for (const int64_t token : sample.tokens) ++counts[token];
   }
   return counts_V;
 }

@@ -52,6 +52,7 @@ JsonObject object_of(const EvalReport& r) {
   if (r.nll_token_choice) object.add("val_nll_token_choice", r.nll_token_choice);
   if (r.nll_whole_batch) object.add("val_nll_whole_batch", r.nll_whole_batch);
   if (r.excess_loss) object.add("excess_loss", r.excess_loss);
+  if (r.excess_loss_h0) object.add("excess_loss_h0", r.excess_loss_h0);
   if (r.bits_per_byte) object.add("bits_per_byte", r.bits_per_byte);
   for (const char* name : {"max_vio_global", "domain_mi"}) {
     if (const auto mean = layer_mean(r.moe, name)) object.add(name, mean);

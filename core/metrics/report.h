@@ -38,6 +38,7 @@ struct EvalReport {
   std::optional<double> nll_token_choice, nll_whole_batch;
   std::vector<std::pair<std::string, double>> nll_by_domain;
   std::optional<double> excess_loss;  ///< nll minus the true model's on the same tokens (synthetic)
+  std::optional<double> excess_loss_h0;  ///< nll minus the corpus' entropy rate, where it is known
   std::optional<double> bits_per_byte;
   std::map<std::string, std::vector<double>>
       moe;  ///< over the whole set; max_vio_global, domain_mi, ...

@@ -21,6 +21,7 @@ std::string summary_json(const Summary& s) {
   object.add("steps", s.steps).add("tokens", s.tokens).add("train_nll", s.train_nll);
   object.add("val_nll", s.eval ? std::optional(eval.nll) : std::nullopt);
   object.add("excess_loss", eval.excess_loss);
+  if (eval.excess_loss_h0) object.add("excess_loss_h0", eval.excess_loss_h0);
   object.add("max_vio_global", layer_mean(eval.moe, "max_vio_global"));
   object.add("domain_mi", layer_mean(eval.moe, "domain_mi"));
   object.add("drop_rate", s.drop_rate);

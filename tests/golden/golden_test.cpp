@@ -149,17 +149,17 @@ class GivenSequences : public TokenSource {
   explicit GivenSequences(at::Tensor ids) : ids_(std::move(ids)) {}
   int64_t vocab_size() const override { return ids_.max().item<int64_t>() + 1; }
   const std::vector<std::string>& domains() const override { return domains_; }
-  int64_t training_sequence(int64_t step, int64_t sequence, int64_t length, int64_t* tokens,
-                            int64_t* targets) const override {
+  void training_sequence(int64_t step, int64_t sequence, int64_t length,
+                         const SequenceOut& out) const override {
     // The loader looks ahead, beyond the last step.
     const at::Tensor row = ids_[step % ids_.size(0)][sequence];
     const int64_t* data = row.const_data_ptr<int64_t>();
-    std::copy(data, data + length, tokens);
-    std::copy(data + 1, data + 1 + length, targets);
-    return 0;
+    std::copy(data, data + length, out.tokens);
+    std::copy(data + 1, data + 1 + length, out.targets);
+    std::fill_n(out.domains, length, 0);
   }
   int64_t num_validation_sequences(int64_t) const override { return 0; }
-  int64_t validation_sequence(int64_t, int64_t, int64_t*, int64_t*) const override { return 0; }
+  void validation_sequence(int64_t, int64_t, const SequenceOut&) const override {}
   std::string fingerprint() const override { return "given"; }
 
  private:

@@ -22,9 +22,9 @@ struct EvalSums {
 
 void add_losses(const Training& training, const Batch& batch, const at::Tensor& nll_T,
                 EvalSums& sums) {
-  const at::Tensor nll_B = nll_T.to(at::kCPU, at::kDouble).reshape(batch.targets_BL.sizes()).sum(1);
-  const at::Tensor scored_B = batch.targets_BL.ge(0).sum(1).to(at::kDouble);
-  sums.domains_D2.index_add_(0, batch.domain_B, at::stack({nll_B, scored_B}, 1));
+  const at::Tensor nll = nll_T.to(at::kCPU, at::kDouble);
+  const at::Tensor scored = batch.targets_BL.ge(0).reshape({-1}).to(at::kDouble);
+  sums.domains_D2.index_add_(0, batch.domain_BL.reshape({-1}), at::stack({nll, scored}, 1));
   if (!sums.with_true_model) return;
   for (int64_t row = 0; row < batch.tokens_BL.size(0); ++row)
     sums.true_nll +=
@@ -45,6 +45,7 @@ void describe(const Training& training, const EvalSums& sums, EvalReport& report
   report.tokens = static_cast<int64_t>(scored);
   report.nll = nll / scored;
   if (sums.with_true_model) report.excess_loss = (nll - sums.true_nll.item<double>()) / scored;
+  if (const auto rate = training.source->entropy_rate()) report.excess_loss_h0 = report.nll - *rate;
   if (training.config.data.type == "text") report.bits_per_byte = report.nll / std::log(2.0);
 }
 

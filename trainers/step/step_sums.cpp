@@ -47,7 +47,7 @@ at::Tensor StepSums::counts_E(size_t layer) const {
 
 TokenFacts facts_of(const Batch& batch, at::Device device) {
   const int64_t length = batch.tokens_BL.size(1);
-  return {batch.domain_B.to(device).repeat_interleave(length), length};
+  return {batch.domain_BL.reshape({-1}).to(device), length};
 }
 
 void add_bias_range(const Training& training, LayerMetrics& metrics) {

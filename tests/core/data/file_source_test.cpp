@@ -16,21 +16,15 @@ using Tokens = std::vector<int64_t>;
 using test::raw_tokens;
 using test::TempFolder;
 
-struct Sequence {
-  int64_t domain;
-  Tokens tokens, targets;
-  bool operator==(const Sequence&) const = default;
-};
-
 Sequence training(const TokenSource& source, int64_t step, int64_t sequence, int64_t length) {
-  Sequence s{0, Tokens(length), Tokens(length)};
-  s.domain = source.training_sequence(step, sequence, length, s.tokens.data(), s.targets.data());
+  Sequence s(length);
+  source.training_sequence(step, sequence, length, s.out());
   return s;
 }
 
 Sequence validation(const TokenSource& source, int64_t index, int64_t length) {
-  Sequence s{0, Tokens(length), Tokens(length)};
-  s.domain = source.validation_sequence(index, length, s.tokens.data(), s.targets.data());
+  Sequence s(length);
+  source.validation_sequence(index, length, s.out());
   return s;
 }
 
@@ -104,7 +98,8 @@ TEST_CASE("no token comes twice in an epoch of its domain, and all are training 
   for (int64_t step = 0; step < 100; ++step) {
     for (int64_t n = 0; n < 8; ++n) {
       const auto s = training(source, step, n, 10);
-      auto& epoch = seen[{s.domain, drawn[s.domain]++ / windows[s.domain]}];
+      auto& epoch =
+          seen[{s.domains.front(), drawn[s.domains.front()]++ / windows[s.domains.front()]}];
       for (const int64_t token : s.tokens) {
         once = once && epoch.insert(token).second;
         in_training = in_training && (token < 950 || (token >= 1000 && token < 1475) ||
@@ -149,7 +144,7 @@ TEST_CASE("validation holds the last share of each file, each window once", "[fi
   bool in_validation = true;
   for (int64_t i = 0; i < 16; ++i) {
     const auto s = validation(source, i, 10);
-    CHECK(s.domain == i % 2);  // every prefix is balanced
+    CHECK(s.domains.front() == i % 2);  // every prefix is balanced
     for (const int64_t token : s.tokens) {
       CHECK(seen.insert(token).second);
       in_validation = in_validation && ((token >= 950 && token < 1000) ||
@@ -232,7 +227,7 @@ TEST_CASE("single_domain gives a micro-batch one domain", "[file_source]") {
     std::set<int64_t> domains;
     for (int64_t n = 0; n < 4; ++n) {
       const auto s = training(source, group / 2, group % 2 * 4 + n, 10);
-      domains.insert(s.domain);
+      domains.insert(s.domains.front());
       if (groups_of_a < 48) {
         for (const int64_t token : s.tokens) once = once && seen.insert(token).second;
       }

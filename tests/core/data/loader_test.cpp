@@ -29,10 +29,10 @@ class FailingSource : public SyntheticSource {
  public:
   explicit FailingSource(int64_t bad_step)
       : SyntheticSource(DataOptions{}, 1, 12, 6), bad_step_(bad_step) {}
-  int64_t training_sequence(int64_t step, int64_t sequence, int64_t length, int64_t* tokens,
-                            int64_t* targets) const override {
+  void training_sequence(int64_t step, int64_t sequence, int64_t length,
+                         const SequenceOut& out) const override {
     if (step >= bad_step_) throw DataError("the disk is gone");
-    return SyntheticSource::training_sequence(step, sequence, length, tokens, targets);
+    SyntheticSource::training_sequence(step, sequence, length, out);
   }
 
  private:
@@ -52,14 +52,14 @@ TEST_CASE("the loader walks through micro-batches and steps", "[loader]") {
       CHECK(batch.first_sequence == micro * 6);
       CHECK(batch.tokens_BL.sizes() == at::IntArrayRef{6, 16});
       for (int64_t row = 0; row < 6; ++row) {
-        std::vector<int64_t> tokens(16), targets(16);
-        const int64_t domain =
-            source.training_sequence(step, micro * 6 + row, 16, tokens.data(), targets.data());
-        CHECK(batch.domain_B[row].item<int64_t>() == domain);
-        CHECK(std::equal(tokens.begin(), tokens.end(),
-                         batch.tokens_BL[row].const_data_ptr<int64_t>()));
-        CHECK(std::equal(targets.begin(), targets.end(),
-                         batch.targets_BL[row].const_data_ptr<int64_t>()));
+        Sequence want(16);
+        source.training_sequence(step, micro * 6 + row, 16, want.out());
+        const auto holds = [row](const at::Tensor& rows_BL, const std::vector<int64_t>& values) {
+          return std::equal(values.begin(), values.end(), rows_BL[row].const_data_ptr<int64_t>());
+        };
+        CHECK(holds(batch.domain_BL, want.domains));
+        CHECK(holds(batch.tokens_BL, want.tokens));
+        CHECK(holds(batch.targets_BL, want.targets));
       }
     }
   }
@@ -79,12 +79,12 @@ TEST_CASE("the ranks' blocks together are the batch of one rank", "[loader]") {
     next += part.tokens_BL.size(0);
     tokens.push_back(part.tokens_BL);
     targets.push_back(part.targets_BL);
-    domains.push_back(part.domain_B);
+    domains.push_back(part.domain_BL);
     eval_tokens.push_back(evaluation_batch(source, geometry(rank, ranks), 4, 5).tokens_BL);
   }
   CHECK(at::equal(at::cat(tokens), whole.tokens_BL));
   CHECK(at::equal(at::cat(targets), whole.targets_BL));
-  CHECK(at::equal(at::cat(domains), whole.domain_B));
+  CHECK(at::equal(at::cat(domains), whole.domain_BL));
   CHECK(at::equal(at::cat(eval_tokens), whole_eval.tokens_BL));
 }
 
@@ -92,7 +92,7 @@ TEST_CASE("an evaluation batch holds the validation sequences asked for", "[load
   const auto source = corpus();
   const Batch batch = evaluation_batch(source, geometry(), 32, 3);
   CHECK(batch.first_sequence == 32);
-  CHECK(batch.domain_B[2].item<int64_t>() == 34 % 16);
+  CHECK(batch.domain_BL[2].eq(34 % 16).all().item<bool>());
   CHECK(batch.tokens_BL.size(0) == 3);
   CHECK(evaluation_batch(source, geometry(3, 4), 0, 2).tokens_BL.size(0) == 0);
 }

@@ -194,24 +194,27 @@ TEST_CASE("a latent corpus without switches keeps its first domain", "[synthetic
 TEST_CASE("the synthetic source numbers its documents as published", "[synthetic]") {
   const DataOptions options = tagged();
   const SyntheticSource source(options, 3, 32, 32);
-  Tokens tokens(128), targets(128);
+  Sequence got(128);
 
   SECTION("training: 2^20 + run seed · 2^32 + step · sequences per step + sequence") {
     const int64_t i = (int64_t{1} << 20) + (int64_t{3} << 32) + 5 * 32 + 7;
-    CHECK(source.training_sequence(5, 7, 128, tokens.data(), targets.data()) == i % 16);
+    source.training_sequence(5, 7, 128, got.out());
+    CHECK(got.domains == Tokens(128, i % 16));
     const auto text = document(source.corpus(), i, 129);
-    CHECK(tokens == Tokens(text.begin(), text.end() - 1));
-    CHECK(Tokens(targets.begin() + 1, targets.end()) == Tokens(text.begin() + 2, text.end()));
+    CHECK(got.tokens == Tokens(text.begin(), text.end() - 1));
+    CHECK(Tokens(got.targets.begin() + 1, got.targets.end()) ==
+          Tokens(text.begin() + 2, text.end()));
   }
   SECTION("validation: document i, of which there are 2^20") {
-    source.validation_sequence(17, 128, tokens.data(), targets.data());
-    CHECK(tokens == document(source.corpus(), 17, 128));
+    source.validation_sequence(17, 128, got.out());
+    CHECK(got.tokens == document(source.corpus(), 17, 128));
     CHECK(source.num_validation_sequences(128) == 1 << 20);
   }
   SECTION("every domain comes equally often in a step") {
     std::vector<int> counts(16, 0);
     for (int s = 0; s < 32; ++s) {
-      ++counts[source.training_sequence(2, s, 128, tokens.data(), targets.data())];
+      source.training_sequence(2, s, 128, got.out());
+      ++counts[got.domains.front()];
     }
     CHECK(counts == std::vector<int>(16, 2));
   }
@@ -225,8 +228,9 @@ TEST_CASE("targets are scored where the true model knows their probability", "[s
   auto [options, unscored] = GENERATE(std::make_pair(tagged(), 1), std::make_pair(order_two(), 2),
                                       std::make_pair(latent(8), 0));
   const SyntheticSource source(options, 1, 32, 32);
-  Tokens tokens(64), targets(64);
-  source.validation_sequence(9, 64, tokens.data(), targets.data());
+  Sequence got(64);
+  source.validation_sequence(9, 64, got.out());
+  const Tokens& targets = got.targets;
   CHECK(std::count(targets.begin(), targets.end(), -1) == unscored);
   CHECK(std::count(targets.begin(), targets.begin() + unscored, -1) == unscored);
   CHECK(source.scored_tokens(64) == 64 - unscored);
@@ -240,18 +244,18 @@ TEST_CASE("single_domain gives each group of sequences one domain", "[synthetic]
   DataOptions options = tagged(4);
   options.sampler = "single_domain";
   const SyntheticSource source(options, 1, 16, 8);
-  Tokens tokens(8), targets(8);
+  Sequence got(8);
   std::set<Tokens> seen;
   std::vector<int> groups(4, 0);
   for (int step = 0; step < 4; ++step) {
     for (int group = 0; group < 2; ++group) {
       std::set<int64_t> domains;
       for (int s = 0; s < 8; ++s) {
-        domains.insert(
-            source.training_sequence(step, group * 8 + s, 8, tokens.data(), targets.data()));
-        tokens.insert(tokens.end(), targets.begin(), targets.end());
-        seen.insert(tokens);
-        tokens.resize(8);
+        source.training_sequence(step, group * 8 + s, 8, got.out());
+        domains.insert(got.domains.begin(), got.domains.end());
+        Tokens text = got.tokens;
+        text.insert(text.end(), got.targets.begin(), got.targets.end());
+        seen.insert(text);
       }
       REQUIRE(domains.size() == 1);
       ++groups[*domains.begin()];
