@@ -3,12 +3,16 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <fstream>
+#include <iostream>
 #include <numeric>
 #include <regex>
 #include <set>
 
 #include "core/base/local_communicator.h"
 #include "parallel/comm/thread_communicator.h"
+#include "tests/support/largest.h"
+#include "tests/support/temp_folder.h"
+#include "trainers/config/train_config.h"
 #include "trainers/step/evaluator.h"
 #include "trainers/step/train_step.h"
 
@@ -44,6 +48,7 @@ TrainConfig tiny_config() {
 struct Reports {
   StepReport step;  // of the fourth step
   EvalReport eval;
+  int64_t scored = 0;  // targets of a step
 };
 
 Reports run(TrainConfig config, int ranks, int64_t expert_axis) {
@@ -54,6 +59,7 @@ Reports run(TrainConfig config, int ranks, int64_t expert_axis) {
     Reports mine;
     for (int step = 0; step < 4; ++step) mine.step = train_step(*training);
     mine.eval = evaluate(*training, {.validation = 10});
+    mine.scored = training->loader->scored_tokens_per_step();
     if (world.rank() == 0) reports = mine;
   });
   return reports;
@@ -61,17 +67,17 @@ Reports run(TrainConfig config, int ranks, int64_t expert_axis) {
 
 double difference(const LayerMetrics& a, const LayerMetrics& b) {
   REQUIRE(a.size() == b.size());
-  double worst = 0;
+  test::Largest worst;
   for (const auto& [name, values] : a) {
     INFO(name);
     REQUIRE(b.count(name) == 1);
     for (size_t layer = 0; layer < values.size(); ++layer) {
       const double x = values[layer], y = b.at(name)[layer];
       CHECK(std::isnan(x) == std::isnan(y));
-      if (!std::isnan(x)) worst = std::max(worst, std::abs(x - y));
+      if (!std::isnan(x)) worst.see(x - y);
     }
   }
-  return worst;
+  return worst.value();
 }
 
 // Shares as whole numbers, so that those of an expert without tokens equal themselves.
@@ -157,8 +163,34 @@ TEST_CASE("traps: recomputation double count, in the metrics") {
   const Reports again = run(config, 2, 2);
   CHECK(again.step.load == kept.step.load);
   CHECK(again.step.received == kept.step.received);
-  CHECK(difference(again.step.moe, kept.step.moe) < 1e-12);
+  test::Largest worst;
+  worst.see(difference(again.step.moe, kept.step.moe));
+  CHECK(worst.value() < 1e-12);
   CHECK(again.step.moe.at("selected")[0] == 2 * 12 * 16);
+  worst.print("traps: metrics with and without recomputation");
+}
+
+TEST_CASE("traps: sequences of uneven length and padding") {
+  // Nothing pads. What a sequence does not score is the first `order` targets, and six sequences
+  // are two for some ranks and one for others.
+  test::Largest nll;
+  for (const int64_t order : {1, 2}) {
+    TrainConfig config = tiny_config();
+    config.data.order = order;
+    const Reports one = run(config, 1, 1), four = run(config, 4, 4);
+    for (const Reports* reports : {&one, &four}) {
+      CHECK(reports->step.moe.at("selected")[0] == 2 * 12 * 16);
+      CHECK(reports->scored == 12 * (16 - order));
+      CHECK(reports->eval.moe.at("selected")[0] == 2 * 10 * 16);
+      CHECK(reports->eval.tokens == 10 * (16 - order));
+    }
+    CHECK(four.step.load == one.step.load);
+    CHECK(four.eval.load == one.eval.load);
+    nll.see((four.step.nll - one.step.nll) / one.step.nll);
+    nll.see((four.eval.nll - one.eval.nll) / one.eval.nll);
+  }
+  CHECK(nll.value() < 1e-12);
+  nll.print("traps: nll of sequences that ranks share unevenly, relative");
 }
 
 TEST_CASE("docs/metrics.md names what a step and an evaluation write") {
@@ -209,5 +241,48 @@ TEST_CASE("an evaluation whose capacity looks ahead also reports token choice") 
     const EvalReport eval = eval_of(config);
     CHECK(eval.moe.at("drop_rate")[0] > 0);
     CHECK_FALSE(eval.nll_token_choice);
+  }
+}
+
+namespace {
+
+LoadedConfig load_with_router(const std::string& router) {
+  const test::TempFolder folder;
+  const auto path = folder.write("small.yaml", R"(
+model: {num_layers: 2, hidden_dim: 32, num_heads: 2, num_kv_heads: 1, head_dim: 16, max_seq_len: 16}
+moe: {num_experts: 8, expert_dim: 24, balance: []}
+data: {num_domains: 4, content_tokens: 16}
+train: {steps: 4, sequences_per_step: 12, micro_sequences: 6, precision: fp64}
+optim: {warmup_steps: 1}
+)");
+  return load_config(
+      path, {"moe.router.type=" + router, router == "base" ? "moe.top_k=1" : "moe.top_k=2"},
+      SWITCHYARD_SOURCE_DIR "/configs");
+}
+
+}  // namespace
+
+TEST_CASE("causality: routers that look ahead are noted once and evaluated both ways") {
+  const auto local = make_local_communicator();
+  for (const std::string router : {"expert_choice", "base", "sinkhorn", "top_k"}) {
+    CAPTURE(router);
+    const LoadedConfig loaded = load_with_router(router);
+    const auto training = build_training(loaded.config, *local, torch::kCPU);
+    const EvalReport eval = evaluate(*training, {.validation = 8});
+    if (router == "top_k") {
+      CHECK(loaded.notes.empty());
+      CHECK_FALSE(eval.nll_token_choice);
+      CHECK_FALSE(eval.nll_whole_batch);
+      continue;
+    }
+    REQUIRE(loaded.notes.size() == 1);
+    CHECK_THAT(loaded.notes[0], Catch::StartsWith("moe.router.type: " + router));
+    const bool by_tokens = router == "expert_choice";
+    const auto& other = by_tokens ? eval.nll_token_choice : eval.nll_whole_batch;
+    REQUIRE(other);
+    CHECK_FALSE((by_tokens ? eval.nll_whole_batch : eval.nll_token_choice));
+    CHECK(std::abs(*other - eval.nll) > 1e-9);
+    std::cout << "causality: " << router << " evaluated the other way moves nll by "
+              << std::abs(*other - eval.nll) << "\n";
   }
 }
