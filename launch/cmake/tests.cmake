@@ -7,9 +7,10 @@ target_compile_definitions(test_main PUBLIC
 
 add_custom_target(sanitized_tests)  # what launch/test.sh builds a second time, under sanitizers
 
-# switchyard_test(core/moe LIBS core/moe [TORCH] [LABELS ...]): LIBS are the folders under test.
+# switchyard_test(core/moe LIBS core/moe [TORCH] [LABELS ...] [APART ...]): LIBS are the folders under test;
+# cases of a kind APART ("KIND: ...") are left to the test of that kind (switchyard_cases).
 function(switchyard_test folder)
-  cmake_parse_arguments(arg "TORCH" "" "LIBS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "TORCH" "" "LIBS;LABELS;APART" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/*_test.cpp)
   if(NOT sources)
     return()
@@ -28,7 +29,11 @@ function(switchyard_test folder)
     set_target_properties(test_${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
     target_compile_options(test_${name} PRIVATE -fPIC)
   endif()
-  add_test(NAME ${folder} COMMAND test_${name} WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
+  set(filter "")  # one argument: several would be alternatives
+  foreach(kind ${arg_APART})
+    string(APPEND filter "~\"${kind}:*\"")
+  endforeach()
+  add_test(NAME ${folder} COMMAND test_${name} ${filter} WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
   set_tests_properties(${folder} PROPERTIES TIMEOUT 900 LABELS "${arg_LABELS}")
   if("sanitize" IN_LIST arg_LABELS)
     add_dependencies(sanitized_tests test_${name})
@@ -42,7 +47,7 @@ switchyard_test(core/checkpoint LIBS core/checkpoint LABELS sanitize)
 switchyard_test(core/kernels    LIBS core/kernels TORCH)
 switchyard_test(core/nn         LIBS core/nn TORCH)
 switchyard_test(core/optim      LIBS core/optim TORCH)
-switchyard_test(core/moe        LIBS core/moe parallel/comm TORCH)
+switchyard_test(core/moe        LIBS core/moe parallel/comm TORCH APART causality properties)
 switchyard_test(core/loss       LIBS core/loss parallel/comm TORCH)
 switchyard_test(core/metrics    LIBS core/metrics)
 switchyard_test(core/model      LIBS core/model core/loss TORCH)
@@ -67,7 +72,7 @@ if(SWITCHYARD_MPI)
   endforeach()
 endif()
 switchyard_test(parallel/mesh       LIBS parallel/mesh)
-switchyard_test(parallel/expert     LIBS parallel/expert TORCH)
+switchyard_test(parallel/expert     LIBS parallel/expert TORCH APART oracle)
 switchyard_test(parallel/data       LIBS parallel/data TORCH)
 switchyard_test(parallel/checkpoint LIBS parallel/checkpoint LABELS sanitize)
 switchyard_test(trainers/config     LIBS trainers/config)
@@ -80,6 +85,25 @@ switchyard_test(golden              LIBS trainers/import trainers/step TORCH)
 switchyard_test(end_to_end          LIBS core/base)
 switchyard_test(style               LIBS core/base)
 include(style)
+
+# switchyard_cases(traps core/moe ...): the cases "traps: ..." of these folders' programs as one test. A program
+# without one fails.
+function(switchyard_cases kind)
+  set(programs "")
+  foreach(folder ${ARGN})
+    string(REPLACE / _ name ${folder})
+    list(APPEND programs $<TARGET_FILE:test_${name}>)
+  endforeach()
+  add_test(NAME ${kind} WORKING_DIRECTORY ${CMAKE_BINARY_DIR} COMMAND sh -c
+    "failed=0; for program in \"$@\"; do \"$program\" -w NoTests \"$0:*\" || failed=1; done; exit $failed"
+    ${kind} ${programs})
+  set_tests_properties(${kind} PROPERTIES TIMEOUT 900)
+endfunction()
+switchyard_cases(oracle parallel/expert)
+switchyard_cases(causality core/moe core/model trainers/step)
+switchyard_cases(properties core/moe)
+switchyard_cases(traps core/kernels core/moe core/loss core/metrics parallel/data parallel/checkpoint
+  parallel/expert trainers/step invariance)
 
 # A second implementation of routing in NumPy: its own cases, and a share of the grid that compares it with
 # `switchyard route`. Debian's NumPy belongs to Debian's Python.
