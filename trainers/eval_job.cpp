@@ -46,12 +46,13 @@ TrainConfig config_of(const EvalJob& job, const VerifiedCheckpoint& checkpoint, 
     if (config.data.validation_files.empty()) config.data.validation = 1;
     fit_sequences(origins, config);
   }
-  with_marks(origins, [&] { validate(config.data); });
+  if (!origins.find("parallel.expert")) config.parallel.expert.reset();  // that of other ranks
   const Manifest::Tensor* embedding = checkpoint.manifest.find("embedding");
   if (!embedding) throw CheckpointError(checkpoint.folder + ": holds no tensor `embedding`");
   config.model.vocab_size = embedding->shape.at(0);
   config.train.micro_sequences = std::max<int64_t>(config.train.micro_sequences, num_ranks);
   config.train.sequences_per_step = config.train.micro_sequences;
+  with_marks(origins, [&] { validate(config); });
   return config;
 }
 
@@ -73,7 +74,13 @@ EvalReport run_eval(const EvalJob& job, Communicator& world) {
   const auto training = build_training(config, world, job.device);
   load_checkpoint(world, files, checkpoint, model_state(*training), ExtraTensors::kIgnore);
   training->step = checkpoint.manifest.metadata.step;
-  return evaluate(*training, set_of(job, config));
+  const EvalSet set = set_of(job, config);
+  if (set.training == 0 &&
+      training->source->num_validation_sequences(config.sequence_length()) == 0)
+    throw DataError(
+        "data.validation: 0 leaves nothing to evaluate; allowed: data.validation > 0, --split "
+        "train, or data given here");
+  return evaluate(*training, set);
 }
 
 std::string eval_table(const EvalReport& report) {
@@ -89,6 +96,8 @@ std::string eval_table(const EvalReport& report) {
     text += fmt::format("{:<24} {:.4f}\n", "bits/byte", *report.bits_per_byte);
   if (report.excess_loss)
     text += fmt::format("{:<24} {:.4f}\n", "excess_loss", *report.excess_loss);
+  if (report.excess_loss_h0)
+    text += fmt::format("{:<24} {:.4f}\n", "excess_loss_h0", *report.excess_loss_h0);
   text += "\nnll by domain\n";
   for (const auto& [domain, nll] : report.nll_by_domain)
     text += fmt::format("  {:<22} {:.4f}\n", domain, nll);

@@ -16,9 +16,11 @@ namespace {
 
 // M: the groups of experts that a token can reach.
 int64_t most_groups(const MoEOptions& moe, int64_t num_groups) {
-  if (moe.router.type == "soft") return num_groups;
-  const bool limited = moe.router.kept_groups < moe.router.groups;
-  return std::min(moe.top_k, limited ? moe.router.kept_groups : num_groups);
+  const RouterOptions& router = moe.router;
+  const bool by_branch = router.type == "hierarchical";
+  const int64_t groups = by_branch ? router.branches[0] : router.groups;
+  const int64_t kept = by_branch ? router.kept[0] : router.kept_groups;
+  return std::min({moe.experts_per_token(), kept < groups ? kept : num_groups, num_groups});
 }
 
 std::shared_ptr<const BalanceTerm> make_term(const BalanceOptions& options, const MoEOptions& moe,

@@ -40,25 +40,26 @@ class CommunicationTerm final : public OptionTerm {
   CommunicationTerm(const BalanceOptions& options, int64_t num_groups, int64_t most_groups)
       : OptionTerm(options), num_groups_(num_groups), most_groups_(most_groups) {}
 
-  // Columns: Σ p of each group over the sequence's tokens [D], then its tokens that reach it [D].
+  // Columns: Σ p over the sequence's tokens [E], then its tokens that reach each group [D].
   at::Tensor sequence_sums(const RoutingDecision& decision,
                            const RoutingContext& context) const override {
     const int64_t E = decision.probs_TE.size(1);
     const at::Tensor members_ED = groups_DE(num_groups_, E, decision.probs_TE.options()).t();
     const at::Tensor chosen_TE = selected_TE(decision.expert_ids_TK, E);
     const at::Tensor reached_TD = chosen_TE.mm(members_ED).gt(0);
-    return at::cat({sum_per_sequence(decision.probs_TE, context).mm(members_ED),
-                    sum_per_sequence(reached_TD, context)},
-                   1);
+    return at::cat(
+        {sum_per_sequence(decision.probs_TE, context), sum_per_sequence(reached_TD, context)}, 1);
   }
 
   at::Tensor value(const at::Tensor& sums_NW, const TermContext& context) const override {
     const int64_t D = num_groups_;
     const double tokens = tokens_of(sums_NW, context);
+    const int64_t E = sums_NW.size(1) - D;
     const at::Tensor sums_W = sums_NW.sum(0);
-    const at::Tensor probs_D = sums_W.narrow(0, 0, D) / tokens;
+    const at::Tensor probs_D =
+        groups_DE(D, E, sums_NW.options()).mv(sums_W.narrow(0, 0, E)) / tokens;
     const at::Tensor load_D =
-        sums_W.narrow(0, D, D).detach() *
+        sums_W.narrow(0, E, D).detach() *
         (static_cast<double>(D) / (static_cast<double>(most_groups_) * tokens));
     return load_D.dot(probs_D);
   }

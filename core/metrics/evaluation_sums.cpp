@@ -58,7 +58,7 @@ void EvaluationSums::accumulate(int64_t layer, const RoutingDecision& decision,
   const at::NoGradGuard no_grad;
   Views& views = views_[layer];
   if (work.mean_square_sum_E.defined()) views.mean_square_sum_E.add_(work.mean_square_sum_E);
-  const auto& ids_TK = decision.expert_ids_TK;
+  const auto& ids_TK = decision.first_selection_TK();
   if (ids_TK.size(0) == 0) return;
   const int64_t experts = shape_.experts[layer];
 

@@ -32,7 +32,7 @@ std::pair<at::Tensor, at::Tensor> repetition(const RoutingDecision& decision, in
     const auto none = at::zeros({}, decision.expert_ids_TK.options());
     return {none, none};
   }
-  const auto first_SL = decision.expert_ids_TK.select(1, 0).reshape({-1, length});
+  const auto first_SL = decision.first_selection_TK().select(1, 0).reshape({-1, length});
   const auto before = first_SL.narrow(1, 0, length - 1), after = first_SL.narrow(1, 1, length - 1);
   const auto chosen = before.ge(0).logical_and_(after.ge(0));
   return {before.eq(after).logical_and_(chosen).sum(), chosen.sum()};
@@ -123,8 +123,7 @@ void RoutingSums::accumulate(int64_t layer, int64_t micro, const RoutingDecision
   views.counts_ME[micro].add_(decision.counts_E);
 
   if (tokens.domain_T.defined()) {
-    const at::Tensor& ids_TK =
-        decision.selected_TK.defined() ? decision.selected_TK : decision.expert_ids_TK;
+    const at::Tensor& ids_TK = decision.first_selection_TK();
     const auto index_TK =
         ids_TK.clamp_min(0).add(tokens.domain_T.mul(shape_.experts[layer]).unsqueeze(1));
     views.domain_counts_DE.view(-1).scatter_add_(0, index_TK.flatten(),

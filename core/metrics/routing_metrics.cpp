@@ -127,7 +127,7 @@ double expected_normal_maximum(int64_t n) {
 double max_vio_floor(int64_t num_experts, int64_t top_k, int64_t tokens) {
   if (num_experts == 1) return 0;
   const auto experts = static_cast<double>(num_experts);
-  const auto chosen = static_cast<double>(top_k);
+  const auto chosen = static_cast<double>(std::min(top_k, num_experts));
   return expected_normal_maximum(num_experts) *
          std::sqrt(experts * (experts - chosen) /
                    ((experts - 1) * static_cast<double>(tokens) * chosen));

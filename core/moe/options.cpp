@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/base/error.h"
 #include "core/config/fields.h"
 #include "core/config/nearest.h"
@@ -44,6 +46,12 @@ void check_groups(const MoEOptions& o) {
   if (o.num_experts % groups != 0)
     throw ConfigError(fmt::format("moe.router.groups: {} does not divide moe.num_experts: {}",
                                   groups, o.num_experts));
+  const std::string& type = o.router.type;
+  if (groups > 1 && type != "top_k" && type != "deepseek_v2" && type != "deepseek_v3")
+    throw ConfigError(fmt::format(
+        "moe.router.groups: {} does not apply to moe.router.type: {}; allowed: 1, or a router of "
+        "top_k, deepseek_v2, deepseek_v3",
+        groups, type));
   if (kept > groups)
     throw ConfigError(
         fmt::format("moe.router.kept_groups: {} is above moe.router.groups: {}", kept, groups));
@@ -83,27 +91,14 @@ void check_traits(const MoEOptions& o) {
   const RouterTraits traits = router_traits(o.router, o.top_k);
   if (o.bias.type != "none" && !traits.takes_bias)
     throw ConfigError(fmt::format(
-        "moe.bias.type: {} does not apply to moe.router.type: {}; allowed: none, or a router of "
-        "switch, gshard, mixtral, top_k, deepseek_moe, deepseek_v2, deepseek_v3",
-        o.bias.type, o.router.type));
+        "moe.bias.type: {} does not apply to moe.router.type: {}; allowed: none, or a router of {}",
+        o.bias.type, o.router.type, routers_with(&RouterTraits::takes_bias, o.top_k)));
   if (!traits.takes_capacity && o.capacity.is_set())
     throw ConfigError(fmt::format(
         "moe.capacity.{}: {} does not apply to moe.router.type: {}, which says itself how many "
         "tokens an expert takes; allowed: none",
         o.capacity.factor ? "factor" : "eval_factor",
         o.capacity.factor ? *o.capacity.factor : *o.capacity.eval_factor, o.router.type));
-}
-
-/// The router types with a trait, for a refusal: "switch, gshard, ...".
-std::string routers_with(bool RouterTraits::*trait, const MoEOptions& o) {
-  RouterOptions options;
-  const auto fields = Fields::bind(options);
-  std::vector<std::string> types;
-  for (const std::string& type : fields->find("type")->choices) {
-    options.type = type;
-    if (router_traits(options, o.top_k).*trait) types.push_back(type);
-  }
-  return join(types);
 }
 
 void check_quantile(const MoEOptions& o) {
@@ -127,7 +122,7 @@ void check_capacity(const MoEOptions& o) {
     throw ConfigError(fmt::format(
         "moe.capacity.overflow: next_choice does not fit moe.router.type: {}, which ranks no "
         "other experts; allowed: drop, or one of {}",
-        o.router.type, routers_with(&RouterTraits::ranks_experts, o)));
+        o.router.type, routers_with(&RouterTraits::ranks_experts, o.top_k)));
   if (!capacity.dynamic) return;
   if (!capacity.factor)
     throw ConfigError(
@@ -174,6 +169,19 @@ void describe_num_experts(Fields& fields, MoEOptions& options) {
 }
 
 }  // namespace
+
+int64_t MoEOptions::experts_per_token() const {
+  const std::vector<int64_t> sizes = layer_sizes();
+  return router.type == "soft" ? *std::max_element(sizes.begin(), sizes.end()) : top_k;
+}
+
+bool MoEOptions::capacity_looks_ahead(bool training) const {
+  if (!capacity.factor_in(training)) return false;
+  const bool one_choice = top_k == 1 && router_traits(router, top_k).fixed_columns;
+  const bool by_position =
+      capacity.order == "position" || (capacity.order == "random" && !training);
+  return !by_position || capacity.overflow == "next_choice" || !one_choice;
+}
 
 MoEOptions MoEOptions::for_router() const {
   MoEOptions seen = *this;

@@ -41,6 +41,11 @@ struct MoEOptions {
   int64_t num_routable() const {
     return num_experts + zero_experts + copy_experts + constant_experts;
   }
+  /// Experts that compute a token, on average over tokens: top_k, but all for a soft router.
+  int64_t experts_per_token() const;
+  /// Whether a refusal, or what follows from it, can depend on later tokens. First choices in order
+  /// of position cannot; second ones stand behind all first ones.
+  bool capacity_looks_ahead(bool training) const;
   /// As routers, balance terms and biases see a layer: num_experts is num_routable().
   MoEOptions for_router() const;
   /// Those of one MoE layer, counted from 0: num_experts is that layer's, layer_experts empty.

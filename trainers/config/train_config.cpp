@@ -37,7 +37,14 @@ std::vector<std::string> convert_coefficients(TrainConfig& config, Origins& orig
     if (term.from == "switchyard") continue;
     const std::string path = fmt::format("moe.balance.{}", i);
     CoefficientFactor factor;
-    with_marks(origins, [&] { factor = coefficient_factor(term.from, term.type, shape, path); });
+    with_marks(origins, [&] {
+      factor = coefficient_factor(term.from, term.type, shape, path);
+      if (factor.has_experts && !config.moe.layer_experts.empty())
+        throw ConfigError(fmt::format(
+            "{}.from: {} depends on the number of experts ({}), which differs between layers "
+            "(moe.num_experts); allowed: switchyard, or a system without E in its factor",
+            path, term.from, factor.formula));
+    });
     std::map<int64_t, double> pieces = term.coef.pieces();
     for (auto& [step, coef] : pieces) coef *= factor.factor;
     const std::string theirs = fmt::format("{} of {} × {}", print_step_value(term.coef).shown(),
@@ -78,12 +85,6 @@ void validate_layers(const TrainConfig& config) {
         "moe.num_experts: the list has {} entries; allowed: one integer, or {}, one for "
         "each MoE layer",
         listed, config.num_moe_layers()));
-  for (size_t i = 0; i < config.moe.balance.size() && listed > 0; ++i)
-    if (config.moe.balance[i].from != "switchyard")
-      throw ConfigError(
-          fmt::format("moe.balance.{}.from: {} depends on the number of experts, which differs "
-                      "between layers (moe.num_experts); allowed: switchyard",
-                      i, config.moe.balance[i].from));
 }
 
 void validate_traces(const TrainConfig& config) {
@@ -127,11 +128,14 @@ std::vector<std::string> unused_settings(const TrainConfig& config, const Origin
   if (!capacity.is_set())
     for (const char* key : {"order", "overflow", "scope", "min", "renormalize"})
       note(std::string("moe.capacity.") + key, "no capacity is set (moe.capacity.factor: none)");
-  if (moe_layers > 0 && capacity.looks_ahead())
+  if (moe_layers > 0 &&
+      (config.moe.capacity_looks_ahead(true) || config.moe.capacity_looks_ahead(false)))
     notes.push_back(fmt::format(
         "moe.capacity: {} is not causal where the capacity binds: a token's place depends on later "
         "tokens; evaluation also reports token choice",
-        capacity.overflow == "next_choice" ? "overflow: next_choice" : "order: " + capacity.order));
+        capacity.overflow == "next_choice"
+            ? "overflow: next_choice"
+            : fmt::format("order: {} with moe.top_k: {}", capacity.order, config.moe.top_k)));
   for (size_t i = 0; i < config.moe.balance.size(); ++i)
     if (config.moe.balance[i].has_groups && !config.moe.balance[i].groups)
       notes.push_back(
@@ -194,6 +198,17 @@ void describe(Fields& fields, TrainConfig& config) {
       .also_called({"logging", "logger", "metrics"});
 }
 
+void validate(TrainConfig& config) {
+  validate_run(config.run);
+  validate(config.model);
+  validate(config.moe);
+  validate_layers(config);
+  validate_traces(config);
+  validate(config.data);
+  validate(config.optim);
+  validate_sequences(config);
+}
+
 LoadedConfig load_config(const std::string& path, const std::vector<std::string>& overrides,
                          const std::string& shipped_dir) {
   LoadedConfig loaded;
@@ -203,16 +218,7 @@ LoadedConfig load_config(const std::string& path, const std::vector<std::string>
     apply_layer(*fields, layer, loaded.origins);
   apply_layer(*fields, parse_overrides(overrides), loaded.origins);
   fill_defaults(config, loaded.origins, path);
-  with_marks(loaded.origins, [&] {
-    validate_run(config.run);
-    validate(config.model);
-    validate(config.moe);
-    validate_layers(config);
-    validate_traces(config);
-    validate(config.data);
-    validate(config.optim);
-    validate_sequences(config);
-  });
+  with_marks(loaded.origins, [&] { validate(config); });
   loaded.notes = convert_coefficients(config, loaded.origins);
   for (std::string& note : unused_settings(config, loaded.origins))
     loaded.notes.push_back(std::move(note));

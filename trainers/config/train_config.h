@@ -51,6 +51,10 @@ struct LoadedConfig {
 LoadedConfig load_config(const std::string& path, const std::vector<std::string>& overrides,
                          const std::string& shipped_dir);
 
+/// Everything of load_config()'s checks that is about values and their combinations. Throws
+/// ConfigError; the text names the key paths.
+void validate(TrainConfig& config);
+
 /// Throws ConfigError for a config that this many ranks cannot run: fewer sequences in a
 /// micro-batch than ranks, or an expert-parallel size that does not divide the ranks or exceeds
 /// num_experts.

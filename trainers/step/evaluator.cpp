@@ -87,8 +87,9 @@ void for_each_batch(const Training& training, const EvalSet& set,
     run(evaluation_batch(*training.source, geometry, first, count));
   }
   const int64_t micro_batches = geometry.micro_batches();
-  for (int64_t m = 0; m * geometry.micro_sequences < set.training; ++m)
-    run(training_batch(*training.source, geometry, m / micro_batches, m % micro_batches));
+  for (int64_t first = 0, m = 0; first < set.training; first += geometry.micro_sequences, ++m)
+    run(training_batch(*training.source, geometry, m / micro_batches, m % micro_batches,
+                       std::min(geometry.micro_sequences, set.training - first)));
 }
 
 void reduce(Training& training, Pass& pass) {
@@ -109,26 +110,20 @@ void reduce(Training& training, Pass& pass) {
 
 using Selection = RoutingContext::Selection;
 
-// Whether a refusal, or what follows from it, can depend on later tokens. First choices in order of
-// position cannot; second ones stand behind all first ones.
-bool capacity_looks_ahead(const MoEOptions& moe) {
-  const CapacityOptions& capacity = moe.capacity;
-  if (!capacity.factor_in(/*training=*/false)) return false;
-  return capacity.order != "position" || capacity.overflow != "drop" || moe.top_k > 1;
-}
-
-// The second way to evaluate, where the first says only half: experts that depend on later tokens,
-// or a training that assigns whole batches.
-Selection other_selection(const MoEOptions& moe, const std::vector<LayerSums>& layers) {
-  if (moe.router.type == "expert_choice") return Selection::kTokenChoice;
-  if (!router_traits(moe.router, moe.top_k).causal) return Selection::kWholeBatch;
-  if (!capacity_looks_ahead(moe)) return Selection::kDefault;
-  const bool binds = std::any_of(layers.begin(), layers.end(), [](const LayerSums& sums) {
+// Whether the evaluation gave a token experts that depend on later tokens.
+bool looked_ahead(const MoEOptions& moe, const std::vector<LayerSums>& layers) {
+  if (moe.router.type == "expert_choice") return true;
+  if (!moe.capacity_looks_ahead(/*training=*/false)) return false;
+  if (moe.capacity.overflow == "next_choice") return true;
+  return std::any_of(layers.begin(), layers.end(), [](const LayerSums& sums) {
     const auto counts = sums.counts_E();
     return sums.kept < std::accumulate(counts.begin(), counts.end(), int64_t{0});
   });
-  const bool moves = moe.capacity.overflow == "next_choice";
-  return binds || moves ? Selection::kTokenChoice : Selection::kDefault;
+}
+
+// Whether training assigns whole batches where evaluation does not.
+bool trains_on_whole_batches(const MoEOptions& moe) {
+  return moe.router.type != "expert_choice" && !router_traits(moe.router, moe.top_k).causal;
 }
 
 double nll_under(Training& training, const EvalSet& set, Selection selection, int64_t scored) {
@@ -148,7 +143,8 @@ void describe_routing(const Training& training, const Pass& pass, EvalReport& re
   const auto details = pass.details.layers();
   report.load = load_of(pass.routing.layers());
   report.received = received_of(pass.routing.layers());
-  report.moe = evaluation_metrics(pass.routing.layers(), details, training.config.moe.top_k);
+  report.moe =
+      evaluation_metrics(pass.routing.layers(), details, training.config.moe.experts_per_token());
   for (const EvaluationLayer& layer : details)
     report.co_activation.push_back(co_activation(layer.pair_counts_EE));
   add_bias_range(training, report.moe);
@@ -175,13 +171,12 @@ EvalReport evaluate(Training& training, const EvalSet& wanted) {
   report.sequences = set.validation + set.training;
   describe(training, pass.losses, report);
   describe_routing(training, pass, report);
-  const Selection other = training.moe_layers() == 0
-                              ? Selection::kDefault
-                              : other_selection(training.config.moe, pass.routing.layers());
-  if (other == Selection::kTokenChoice)
-    report.nll_token_choice = nll_under(training, set, other, report.tokens);
-  if (other == Selection::kWholeBatch)
-    report.nll_whole_batch = nll_under(training, set, other, report.tokens);
+  if (training.moe_layers() == 0) return report;
+  const MoEOptions& moe = training.config.moe;
+  if (looked_ahead(moe, pass.routing.layers()))
+    report.nll_token_choice = nll_under(training, set, Selection::kTokenChoice, report.tokens);
+  if (trains_on_whole_batches(moe))
+    report.nll_whole_batch = nll_under(training, set, Selection::kWholeBatch, report.tokens);
   return report;
 }
 

@@ -48,7 +48,7 @@ ModelSize model_size(const TrainConfig& config) {
           router->logit_columns(moe.num_routable()) + router->noise_columns(moe.num_routable());
       const int64_t always = router_rows * D + 2 * D * moe.latent_dim.value_or(0) +
                              3 * D * moe.shared_width() + (moe.shared_gate ? D : 0);
-      const int64_t used = always + std::min(moe.top_k, moe.num_experts) * expert;
+      const int64_t used = always + std::min(moe.experts_per_token(), moe.num_experts) * expert;
       size.total += always + moe.num_experts * expert + constant;
       size.active += used;
       matrices += used + constant;

@@ -132,10 +132,10 @@ void update(Training& training, double norm, double lr, const StepSums& sums,
 void describe_routing(Training& training, const StepSums& sums, StepReport& report) {
   report.load = load_of(sums.layers());
   report.received = received_of(sums.layers());
-  report.moe = step_metrics(sums.layers(), training.config.moe.top_k);
+  report.moe = step_metrics(sums.layers(), training.config.moe.experts_per_token());
   add_bias_range(training, report.moe);
-  if (report.skipped || report.load.empty()) return;
-  training.recent_load->add(report.load);
+  if (report.load.empty()) return;
+  if (!report.skipped) training.recent_load->add(report.load);
   report.moe["dead_experts"] = training.recent_load->dead_experts();
 }
 

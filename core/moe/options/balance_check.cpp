@@ -34,9 +34,9 @@ void check_groups(const std::string& path, const BalanceOptions& term, int64_t n
     throw ConfigError(
         fmt::format("{}.type: {} needs groups; allowed: groups: integer ≥ 1, or groups: ranks",
                     path, term.type));
-  if (term.groups && *term.groups > num_experts)
-    throw ConfigError(
-        fmt::format("{}.groups: {} is above moe.num_experts: {}", path, *term.groups, num_experts));
+  if (term.groups && num_experts % *term.groups != 0)
+    throw ConfigError(fmt::format("{}.groups: {} does not divide moe.num_experts: {}", path,
+                                  *term.groups, num_experts));
 }
 
 void check_sign(const std::string& path, const BalanceOptions& term) {

@@ -33,12 +33,6 @@ struct CapacityOptions {
     if (training) return factor;
     return eval_dropless ? std::nullopt : eval_factor ? eval_factor : factor;
   }
-  /// Whether a place in evaluation is given by weight or left over by others, so that it depends on
-  /// later tokens where the capacity binds.
-  bool looks_ahead() const {
-    return factor_in(false).has_value() &&
-           (order == "probability" || order == "batch_priority" || overflow == "next_choice");
-  }
 };
 
 void describe(Fields& fields, CapacityOptions& options);

@@ -78,7 +78,7 @@ CoefficientFactor coefficient_factor(const std::string& source, const std::strin
     return {std::pow(static_cast<double>(shape.num_layers), row.layers) *
                 std::pow(static_cast<double>(shape.num_experts), row.experts) *
                 std::pow(static_cast<double>(shape.top_k), row.top_k),
-            row.formula};
+            row.formula, row.experts != 0};
   }
   throw ConfigError(fmt::format("{}.from: {} has no term {}; systems that have one: {}", path,
                                 source, type, with.empty() ? "none" : with));

@@ -19,7 +19,8 @@ std::vector<std::string> coefficient_sources();
 /// What to multiply a coefficient of `source` with, so that ours pushes as hard at perfect balance.
 struct CoefficientFactor {
   double factor = 1;
-  std::string formula;  ///< "L", "K", "L / E^2"
+  std::string formula;       ///< "L", "K", "L / E^2"
+  bool has_experts = false;  ///< E occurs in it
 };
 /// Throws ConfigError, beginning with `path`, where the system has no such term, or its scale is
 /// not a function of the model.

@@ -240,6 +240,26 @@ TEST_CASE("targets are scored where the true model knows their probability", "[s
   CHECK(std::count_if(nll.begin() + 1, nll.end(), [](double v) { return v > 0; }) == 64 - unscored);
 }
 
+TEST_CASE("a latent sequence names the domain that each token was drawn from", "[synthetic]") {
+  const SyntheticSource source(latent(8), 1, 32, 32);
+  int64_t changes = 0;
+  for (int64_t i = 0; i < 64; ++i) {
+    Sequence got(128);
+    source.validation_sequence(i, 128, got.out());
+    for (size_t t = 1; t < got.tokens.size(); ++t) {
+      const auto row = source.corpus().row(got.domains[t], got.tokens[t - 1]);
+      REQUIRE(std::count(row.begin(), row.end(), got.tokens[t]) == 1);
+      changes += got.domains[t] != got.domains[t - 1];
+    }
+  }
+  CHECK(changes == Approx(64 * 127 / 128.0).epsilon(0.4));  // rho = 1/128 a token
+}
+
+TEST_CASE("the tagged corpus has 1.75 bits a token, the latent one no closed form", "[synthetic]") {
+  CHECK(*SyntheticSource(tagged(), 1, 32, 32).entropy_rate() == Approx(1.2130076).epsilon(1e-7));
+  CHECK_FALSE(SyntheticSource(latent(8), 1, 32, 32).entropy_rate());
+}
+
 TEST_CASE("single_domain gives each group of sequences one domain", "[synthetic]") {
   DataOptions options = tagged(4);
   options.sampler = "single_domain";

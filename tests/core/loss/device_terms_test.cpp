@@ -64,9 +64,20 @@ TEST_CASE("communication: tokens that reach a group times its probability") {
     moe.router.kept_groups = 1;
     CHECK(value(moe, decision, 2) == Approx(2 * 0.65 + 0.35).epsilon(1e-14));
   }
+  SECTION("one branch of a hierarchy: M = 1 as well") {
+    moe.router.type = "hierarchical";
+    moe.router.branches = {2, 2};
+    moe.router.kept = {1, 2};
+    CHECK(value(moe, decision, 2) == Approx(2 * 0.65 + 0.35).epsilon(1e-14));
+  }
+  SECTION("more kept groups than the term has: M is the term's number") {
+    moe.router.groups = 4;
+    moe.router.kept_groups = 3;
+    CHECK(value(moe, decision, 2) == Approx(0.65 + 0.5 * 0.35).epsilon(1e-14));
+  }
 }
 
-TEST_CASE("Groups that do not divide the experts are cut as ranks cut them") {
+TEST_CASE("Ranks that hold unequal numbers of experts are groups of those sizes") {
   const auto decision = two_tokens();
   // Three groups {0, 1}, {2}, {3}: means of 4 f 1.5, 0, 1; P'' = 0.65, 0.15, 0.2.
   CHECK(value(with_term(4, 2, grouped("device", 3)), decision, 2) ==

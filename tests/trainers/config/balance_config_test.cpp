@@ -34,7 +34,7 @@ TEST_CASE("device and communication need groups") {
   CHECK_THAT(problem(with_term("{type: communication}")),
              Contains("moe.balance.0.type: communication needs groups; allowed: groups: integer"));
   CHECK_THAT(problem(with_term("{type: device, groups: 9}")),
-             Contains("moe.balance.0.groups: 9 is above moe.num_experts: 8"));
+             Contains("moe.balance.0.groups: 9 does not divide moe.num_experts: 8"));
   CHECK_THAT(problem(with_term("{type: z, groups: 2}")), Contains("groups: belongs to type"));
 }
 

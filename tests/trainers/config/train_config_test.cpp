@@ -255,9 +255,17 @@ TEST_CASE("combinations that cannot work name both keys and their place") {
                Contains("moe.top_k: 5 is above moe.num_experts: 4"));
     CHECK_THAT(moe("num_experts: [4, 0, 8, 8]"), Contains("`0` is out of range"));
     CHECK_THAT(moe("num_experts: []"), Contains("the list is empty"));
-    CHECK_THAT(
-        moe("num_experts: [4, 4, 8, 8], balance: [{type: load_balance, coef: 0.1, from: hf}]"),
-        Contains("moe.balance.0.from: hf depends on the number of experts"));
+    const std::string term =
+        "num_experts: [4, 4, 8, 8], balance: [{type: load_balance, coef: 0.1, ";
+    CHECK(moe(term + "from: hf}]").empty());
+    CHECK_THAT(moe(term + "from: gshard}]"),
+               Contains("moe.balance.0.from: gshard depends on the number of experts (L / E^2)"));
+  }
+  SECTION("groups of a term or a router") {
+    CHECK_THAT(moe("num_experts: 4, balance: [{type: device, groups: 3, coef: 0.1}]"),
+               Contains("moe.balance.0.groups: 3 does not divide moe.num_experts: 4"));
+    CHECK_THAT(moe("num_experts: 6, router: {groups: 4}"),
+               Contains("moe.router.groups: 4 does not divide moe.num_experts: 6"));
   }
   SECTION("zero, copy and constant experts") {
     CHECK(moe("zero_experts: 1, copy_experts: 1, constant_experts: 2").empty());
@@ -373,10 +381,21 @@ TEST_CASE("a capacity that looks at later tokens is noted once") {
     for (const std::string& note : file.load().notes) all += note + "\n";
     return all;
   };
-  CHECK(notes("factor: 1") == "");
-  CHECK(notes("factor: 1, eval_factor: none, order: probability") == "");
+  const auto notes_at_one_choice = [](const std::string& capacity) {
+    const ConfigFile file("moe: {top_k: 1, router: {type: switch}, capacity: {" + capacity +
+                          "}}\n");
+    return file.load().notes;
+  };
+  CHECK(notes_at_one_choice("factor: 1").empty());
+  CHECK(notes_at_one_choice("factor: 1, order: random").size() == 1);  // in training alone
+  CHECK(notes("eval_factor: none, order: position").find("not causal") == std::string::npos);
+  // Second choices stand behind the first ones of later tokens.
+  CHECK_THAT(notes("factor: 1"),
+             Contains("order: position with moe.top_k: 2 is not causal where the capacity binds"));
+  CHECK_THAT(notes("factor: 1, eval_factor: none, order: probability"),
+             Contains("order: probability with moe.top_k: 2 is not causal"));
   CHECK_THAT(notes("factor: 1, order: batch_priority"),
-             Contains("order: batch_priority is not causal where the capacity binds"));
+             Contains("order: batch_priority with moe.top_k: 2 is not causal"));
   CHECK_THAT(notes("factor: 1, overflow: next_choice"),
              Contains("overflow: next_choice is not causal where the capacity binds"));
 }
