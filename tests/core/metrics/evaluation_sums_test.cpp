@@ -54,6 +54,15 @@ TEST_CASE("an evaluation counts pairs, tokens and gaps", "[evaluation_sums]") {
     CHECK(sums.layers()[0].pair_counts_EE == Table{{6, 4, 2}, {4, 4, 0}, {2, 0, 4}});
     CHECK(sums.layers()[0].gap_tokens == 6);
   }
+  SECTION("where next_choice moved a choice, the router's own counts") {
+    EvaluationSums moved({{3}, 2, 5}, at::kCPU);
+    RoutingDecision decision = small_decision();
+    decision.selected_TK = decision.expert_ids_TK;
+    decision.expert_ids_TK = integers({0, 1, 0, 2, 1, 2, 2, -1}, {4, 2});
+    moved.accumulate(0, decision, {}, small_ids());
+    CHECK(moved.layers()[0].pair_counts_EE == layer.pair_counts_EE);
+    CHECK(moved.layers()[0].token_counts == layer.token_counts);
+  }
   SECTION("no tokens add nothing") {
     RoutingDecision none;
     none.expert_ids_TK = at::zeros({0, 2}, at::kLong);

@@ -218,6 +218,14 @@ TEST_CASE("neighbours are counted inside sequences, where both have a first expe
   CHECK(sums.layers()[0].neighbours == 4);
   CHECK(sums.layers()[0].repeats == 2);
 
+  SECTION("where next_choice moved a first choice, the router's own counts") {
+    RoutingSums moved({{3}, 0}, at::kCPU);
+    RoutingDecision other = decision;
+    other.selected_TK = decision.expert_ids_TK;
+    other.expert_ids_TK = at::zeros({8, 2}, at::kLong);
+    moved.accumulate(0, 0, other, {at::Tensor(), 4});
+    CHECK(moved.layers()[0].repeats == 2);
+  }
   SECTION("sequences of one token have no neighbours") {
     sums.accumulate(0, 0, decision, {at::Tensor(), 1});
     CHECK(sums.layers()[0].neighbours == 4);

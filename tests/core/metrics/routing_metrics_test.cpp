@@ -112,6 +112,7 @@ TEST_CASE("the floor of max_vio is what blind choice gives", "[routing_metrics]"
   }
   CHECK(max_vio_floor(kExperts, 2, kTokens) == Approx(sum).epsilon(0.03));
   CHECK(max_vio_floor(8, 8, 100) == 0);
+  CHECK(max_vio_floor(4, 8, 100) == 0);  // a soft router in a layer with fewer experts
 }
 
 TEST_CASE("domain information is the domain's entropy at most and zero without a bond",
