@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
+
 #include "core/base/partition.h"
 #include "core/loss/balance_loss.h"
 #include "core/loss/balance_terms.h"
@@ -87,6 +89,14 @@ at::Tensor joined(const at::Tensor& mine_TK, const at::Scalar& padding, Communic
   return joined(at::constant_pad_nd(mine_TK.detach(), {0, missing}, padding), comm);
 }
 
+// Leaves out the last columns, in which no token has an expert: gshard may refuse every second one.
+void trim(RoutingDecision& decision) {
+  const int64_t used = decision.expert_ids_TK.ge(0).any(0).sum().item<int64_t>();
+  for (at::Tensor* tensor : {&decision.expert_ids_TK, &decision.weights_TK, &decision.selected_TK,
+                             &decision.kept_TK, &decision.slot_TK})
+    *tensor = tensor->narrow(1, 0, std::max<int64_t>(used, 1));
+}
+
 // A balanced hash table is made of the given tokens.
 RouterResources resources_of(const Scores& scores, int64_t vocab_size) {
   RouterResources resources{vocab_size, {}};
@@ -158,6 +168,8 @@ RouteShare gather(const RouteShare& mine, Communicator& comm) {
   whole.decision.slot_TK = joined(d.slot_TK, -1, comm);
   whole.decision.logits_TE = joined(d.logits_TE, comm);
   whole.decision.probs_TE = joined(d.probs_TE, comm);
+  whole.decision.ranking_TE = joined(d.ranking_TE, comm);
+  trim(whole.decision);
   for (size_t i = 0; i < mine.terms.size(); ++i)
     whole.terms[i].gradient_TE = joined(mine.terms[i].gradient_TE, comm);
   return whole;

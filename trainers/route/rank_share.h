@@ -64,7 +64,8 @@ struct RouteShare {
 /// Routes the sequences of this rank. Collective; ranks may have no sequences.
 RouteShare route_share(const RoutePlan& plan, Communicator& comm);
 
-/// Joins the tokens of all ranks in order. Collective; the same on every rank.
+/// Joins the tokens of all ranks in order, with as many columns as any token has experts, at least
+/// one. Collective; the same on every rank.
 RouteShare gather(const RouteShare& mine, Communicator& comm);
 
 }  // namespace switchyard
