@@ -61,6 +61,17 @@ TEST_CASE("route writes the same bytes for any number of ranks, sequences or not
   }
 }
 
+TEST_CASE("route tells of settings without effect beside the metrics") {
+  const TempFolder temp;
+  const auto outcome = run(
+      switchyard(0, route({"--out", temp.path("out"), "moe.capacity.order=random"})), temp.path());
+  CHECK(outcome.code == 0);
+  CHECK(outcome.err.find(
+            "note: command line: moe.capacity.order=random: moe.capacity.order has no effect: no "
+            "capacity is set (moe.capacity.factor: none)\n") != std::string::npos);
+  CHECK(nlohmann::json::parse(outcome.out).contains("co_activation"));
+}
+
 TEST_CASE("route leaves an old output as it was when it cannot work, and nothing beside it") {
   const TempFolder temp;
   const std::string out = temp.write("out", "old");

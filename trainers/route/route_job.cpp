@@ -9,6 +9,7 @@
 #include "core/base/error.h"
 #include "core/base/partition.h"
 #include "core/checkpoint/safetensors.h"
+#include "core/metrics/evaluation_metrics.h"
 #include "core/metrics/json_writer.h"
 #include "core/metrics/routing_metrics.h"
 #include "core/moe/routers/router.h"
@@ -41,8 +42,12 @@ void check_out(const RouteJob& job) {
     throw ConfigError(fmt::format("--out: {} is a folder; allowed: a file", job.out));
   if (!folder.empty() && !fs::is_directory(folder, ignored))
     throw ConfigError(fmt::format("--out: there is no folder {}", folder.string()));
-  if (fs::equivalent(out, job.scores, ignored))
-    throw ConfigError(fmt::format("--out: {} is the scores file; allowed: another file", job.out));
+  const std::pair<const std::string&, const char*> inputs[] = {{job.scores, "scores"},
+                                                               {job.config, "config"}};
+  for (const auto& [input, meaning] : inputs)
+    if (fs::equivalent(out, input, ignored))
+      throw ConfigError(
+          fmt::format("--out: {} is the {} file; allowed: another file", job.out, meaning));
 }
 
 void check_experts(const MoEOptions& moe) {
@@ -72,18 +77,42 @@ void check_terms(const MoEOptions& moe) {
   }
 }
 
-std::string metrics_json(const RouteShare& whole, const MoEOptions& moe, int64_t sequence_length) {
+// The metrics of a step, and those of an evaluation that need no model.
+LayerMetrics metrics_of(const RouteShare& whole, const MoEOptions& moe, const Scores& scores,
+                        int64_t sequence_length) {
   RoutingSums sums({.experts = {moe.num_experts}}, at::kCPU);
   sums.accumulate(0, 0, whole.decision, {.domain_T = {}, .sequence_length = sequence_length});
+  EvaluationSums::Shape shape{.experts = {moe.num_experts}, .top_k = moe.top_k};
+  at::Tensor token_T;
+  if (scores.tokens_T.defined()) {
+    const auto [ids_V, index_T] = at::_unique(scores.tokens_T, true, /*return_inverse=*/true);
+    shape.vocab_size = ids_V.size(0);
+    token_T = index_T;
+  }
+  EvaluationSums details(shape, at::kCPU);
+  details.accumulate(0, whole.decision, {}, token_T);
+  LayerMetrics metrics = step_metrics(sums.layers(), moe.experts_per_token());
+  const LayerMetrics more =
+      evaluation_metrics(sums.layers(), details.layers(), moe.experts_per_token());
+  for (const char* name :
+       {"dead_experts", "token_mi", "co_activation", "co_activation_max", "top_k_gap"})
+    metrics[name] = more.at(name);
+  metrics.erase("computed");  // there are no experts
+  return metrics;
+}
+
+std::string metrics_json(const RouteShare& whole, const MoEOptions& moe, const Scores& scores,
+                         int64_t sequence_length) {
   JsonObject json;
-  for (const auto& [name, values] : step_metrics(sums.layers(), moe.top_k))
+  for (const auto& [name, values] : metrics_of(whole, moe, scores, sequence_length))
     json.add(name, values.front());
   if (whole.new_bias_E.defined()) {
     const at::Tensor bias_E = whole.new_bias_E.to(at::kDouble);
     json.add("bias_range", (bias_E.max() - bias_E.min()).item<double>());
   }
-  const std::vector<int64_t> load = load_of(sums.layers()).front();
-  json.add("load", std::vector<double>(load.begin(), load.end()));
+  const at::Tensor load_E = whole.decision.counts_E.to(at::kDouble);
+  json.add("load", std::vector<double>(load_E.const_data_ptr<double>(),
+                                       load_E.const_data_ptr<double>() + load_E.numel()));
   return json.text();
 }
 
@@ -122,8 +151,9 @@ StateList tensors_of(const RouteShare& whole, const Scores& scores) {
 
 }  // namespace
 
-std::string run_route(const RouteJob& job) {
-  const TrainConfig config = load_config(job.config, job.overrides, job.shipped_dir).config;
+RouteReport run_route(const RouteJob& job) {
+  const LoadedConfig loaded = load_config(job.config, job.overrides, job.shipped_dir);
+  const TrainConfig& config = loaded.config;
   check_out(job);
   check_experts(config.moe);
   check_terms(config.moe);
@@ -142,9 +172,10 @@ std::string run_route(const RouteJob& job) {
     RouteShare gathered = gather(route_share(plan, comm), comm);
     if (comm.rank() == 0) whole = std::move(gathered);
   });
-  const std::string metrics = metrics_json(whole, config.moe, plan.settings().sequence_length);
+  RouteReport report{metrics_json(whole, config.moe, scores, plan.settings().sequence_length),
+                     loaded.notes};
   write_whole(files, job.out, tensors_of(whole, scores));
-  return metrics;
+  return report;
 }
 
 }  // namespace switchyard

@@ -22,11 +22,16 @@ struct RouteJob {
   int num_ranks = 1;                       ///< threads that share the sequences; may have none
 };
 
+struct RouteReport {
+  std::string metrics;             ///< one JSON object, names as in metrics.jsonl
+  std::vector<std::string> notes;  ///< of the config, see LoadedConfig
+};
+
 /// Writes `out`: expert_ids [T, K] (int64, −1 none), weights, kept (uint8), slot (int64, place in
 /// the expert's queue, −1 if refused), counts [E] before drops, new_bias [E] as after a step of
 /// exactly these tokens, and for each balance term i term.<i> [1] (fp64) and term_grad.<i>, its
-/// gradient by the logits, both without the coefficient. Returns the metrics as one JSON object.
-/// The same bits for any number of ranks. Throws ConfigError or DataError before any work.
-std::string run_route(const RouteJob& job);
+/// gradient by the logits, both without the coefficient. The same bits for any number of ranks.
+/// Throws ConfigError or DataError before any work.
+RouteReport run_route(const RouteJob& job);
 
 }  // namespace switchyard
