@@ -37,7 +37,9 @@ class FileOps {
   /// Returns when the contents are on the disk.
   virtual void sync(const FileHandle& file) = 0;
 
+  /// For reading. Never waits, whatever is at `path`.
   virtual FileHandle open(const std::string& path) = 0;
+  /// In bytes; what is no regular file is an error.
   virtual uint64_t size(const FileHandle& file) = 0;
   /// Up to `bytes` bytes from `offset`; returns how many, 0 at the end of the file.
   virtual size_t read(const FileHandle& file, void* data, size_t bytes, uint64_t offset) = 0;

@@ -106,7 +106,8 @@ void SystemFileOps::sync(const FileHandle& file) {
 }
 
 FileHandle SystemFileOps::open(const std::string& path) {
-  return {open_file(path, O_RDONLY, "read"), path};
+  // A named pipe would wait for its writer here; size() refuses what is no regular file.
+  return {open_file(path, O_RDONLY | O_NONBLOCK, "read"), path};
 }
 
 uint64_t SystemFileOps::size(const FileHandle& file) {

@@ -1,9 +1,12 @@
 #include "core/checkpoint/file_ops.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <future>
 
 #include "core/base/error.h"
 #include "tests/support/temp_folder.h"
@@ -54,6 +57,20 @@ TEST_CASE("Failures name the path and the system's reason") {
   CHECK_THROWS_AS(files.remove_file(temp.path("none")), IoError);
   CHECK_THROWS_AS(files.sync_folder(temp.path("none")), IoError);
   CHECK_THROWS_WITH(read_file(files, temp.path(), 10), Contains("not a regular file"));
+}
+
+TEST_CASE("A named pipe is refused without waiting for its writer") {
+  const test::TempFolder temp;
+  SystemFileOps files;
+  const std::string pipe = temp.path("pipe");
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  auto reading = std::async(std::launch::async, [&] {
+    CHECK_THROWS_WITH(read_file(files, pipe, 10), Contains("pipe: not a regular file"));
+  });
+  const bool waited = reading.wait_for(std::chrono::seconds(10)) == std::future_status::timeout;
+  if (waited) ::close(::open(pipe.c_str(), O_RDWR | O_NONBLOCK));  // lets it go on
+  reading.get();
+  CHECK_FALSE(waited);
 }
 
 TEST_CASE("A write to a full disk names the space needed") {
