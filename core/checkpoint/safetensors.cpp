@@ -9,6 +9,7 @@
 
 #include "core/base/error.h"
 #include "core/checkpoint/hash.h"
+#include "core/checkpoint/shown.h"
 #include "core/checkpoint/tensor_bytes.h"
 
 namespace switchyard {
@@ -55,7 +56,8 @@ SafetensorsFile::SafetensorsFile(FileOps& files, const std::string& path)
 
 at::Tensor SafetensorsFile::read(const std::string& name) const {
   const TensorEntry* entry = header_.find(name);
-  if (entry == nullptr) throw CheckpointError(fmt::format("{}: has no tensor {}", path(), name));
+  if (entry == nullptr)
+    throw CheckpointError(fmt::format("{}: has no tensor {}", path(), shown_name(name)));
   at::Tensor tensor = at::empty(entry->shape, entry->dtype);
   read_into(*entry, tensor);
   return tensor;
@@ -65,7 +67,8 @@ std::string SafetensorsFile::read_into(const TensorEntry& entry, at::Tensor targ
   at::NoGradGuard no_grad;
   if (target.scalar_type() != entry.dtype || target.sizes() != entry.shape)
     throw CheckpointError(fmt::format("{}: {} is {} in the file, {} is expected", path(),
-                                      entry.name, describe_tensor(entry.dtype, entry.shape),
+                                      shown_name(entry.name),
+                                      describe_tensor(entry.dtype, entry.shape),
                                       describe_tensor(target.scalar_type(), target.sizes().vec())));
   const bool direct = target.is_cpu() && target.is_contiguous();
   at::Tensor packed = direct ? target : at::empty(entry.shape, entry.dtype);

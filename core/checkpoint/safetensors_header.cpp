@@ -6,10 +6,12 @@
 #include <bit>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <tuple>
 
 #include "core/base/error.h"
+#include "core/checkpoint/shown.h"
 #include "core/checkpoint/strict_json.h"
 #include "core/checkpoint/tensor_bytes.h"
 
@@ -22,20 +24,28 @@ static_assert(std::endian::native == std::endian::little, "tensors are stored li
 
 constexpr uint64_t kMaxNumber = uint64_t{1} << 53;  // JSON numbers are exact up to here
 constexpr const char* kMetadataKey = "__metadata__";
+// Nothing valid comes near: a shape has at most kMaxTensorDims entries, metadata a few hundred
+// keys.
+constexpr size_t kMaxListEntries = 64;
+constexpr size_t kMaxKeys = 100'000;
 
 [[noreturn]] void fail(const std::string& file, const std::string& problem) {
   throw CheckpointError(fmt::format("{}: {}", file, problem));
 }
 
-/// A name for a message: quoted, printable, not too long.
-std::string shown_name(const std::string& name) {
-  return json(name.substr(0, 120)).dump(-1, ' ', true, json::error_handler_t::replace);
-}
+/// A tensor of a file, for a message: made into text only when there is one.
+struct Place {
+  const std::string& file;
+  const std::string& name;
+  [[noreturn]] void fail(const std::string& problem) const {
+    switchyard::fail(file, fmt::format("tensor {}: {}", shown_name(name), problem));
+  }
+};
 
-uint64_t read_number(const json& value, const char* what, const std::string& where) {
+uint64_t read_number(const json& value, const char* what, const Place& place) {
   if (!value.is_number_unsigned() || value.get<uint64_t>() > kMaxNumber)
-    throw CheckpointError(fmt::format("{}: {} holds {}, allowed are integers from 0 to 2^53", where,
-                                      what, value.dump(-1, ' ', true).substr(0, 60)));
+    place.fail(
+        fmt::format("{} holds {}, allowed are integers from 0 to 2^53", what, shown_json(value)));
   return value.get<uint64_t>();
 }
 
@@ -50,56 +60,72 @@ std::map<std::string, std::string> read_metadata(const json& value, const std::s
   return result;
 }
 
-at::ScalarType read_dtype(const json& value, const std::string& where) {
-  if (!value.is_string()) throw CheckpointError(where + ": dtype is not a string");
-  const auto name = value.get<std::string>();
+at::ScalarType read_dtype(const json& value, const Place& place) {
+  if (!value.is_string()) place.fail("dtype is not a string");
+  const auto& name = value.get_ref<const std::string&>();
   const auto dtype = dtype_from_name(name);
   if (!dtype)
-    throw CheckpointError(
-        fmt::format("{}: dtype {} is unknown or cannot be held, known are BOOL, U8 "
-                    "to U64, I8 to I64, F8_*, F16, BF16, F32, F64, C64",
-                    where, shown_name(name)));
+    place.fail(
+        fmt::format("dtype {} is unknown or cannot be held, known are BOOL, U8 to U64, I8 to I64, "
+                    "F8_*, F16, BF16, F32, F64, C64",
+                    shown_name(name)));
   return *dtype;
 }
 
-std::vector<int64_t> read_shape(const json& value, const std::string& where) {
-  if (!value.is_array()) throw CheckpointError(where + ": shape is not a list");
+std::vector<int64_t> read_shape(const json& value, const Place& place) {
+  if (!value.is_array()) place.fail("shape is not a list");
   if (value.size() > kMaxTensorDims)
-    throw CheckpointError(
-        fmt::format("{}: {} dimensions, at most {} are read", where, value.size(), kMaxTensorDims));
+    place.fail(fmt::format("{} dimensions, at most {} are read", value.size(), kMaxTensorDims));
   std::vector<int64_t> shape;
   for (const auto& extent : value)
-    shape.push_back(static_cast<int64_t>(read_number(extent, "shape", where)));
+    shape.push_back(static_cast<int64_t>(read_number(extent, "shape", place)));
   return shape;
 }
 
-TensorEntry read_entry(const std::string& name, const json& value, const std::string& file) {
-  const std::string where = file + ": tensor " + shown_name(name);
-  if (name.size() > kMaxNameBytes)
-    throw CheckpointError(fmt::format("{}: its name has {} bytes, at most {} are read", where,
-                                      name.size(), kMaxNameBytes));
-  if (!value.is_object()) throw CheckpointError(where + ": not an object");
-  for (const char* key : {"dtype", "shape", "data_offsets"}) {
-    if (!value.contains(key)) throw CheckpointError(fmt::format("{}: lacks {}", where, key));
+/// Bytes of a packed tensor; nullopt where they, or a stride, do not fit into 64 bits.
+std::optional<uint64_t> packed_bytes(at::ScalarType dtype, const std::vector<int64_t>& shape) {
+  uint64_t bytes = c10::elementSize(dtype);
+  // Strides are products that count an empty dimension as 1: they must fit as well.
+  uint64_t largest_stride = bytes;
+  for (const int64_t extent : shape) {
+    const auto count = static_cast<uint64_t>(extent);
+    if (extent < 0 || __builtin_mul_overflow(bytes, count, &bytes) ||
+        __builtin_mul_overflow(largest_stride, std::max<uint64_t>(count, 1), &largest_stride) ||
+        largest_stride > static_cast<uint64_t>(INT64_MAX))
+      return std::nullopt;
   }
-  if (value.size() != 3)
-    throw CheckpointError(where + ": has other keys than dtype, shape and data_offsets");
+  return bytes;
+}
 
-  TensorEntry entry{name, read_dtype(value["dtype"], where), read_shape(value["shape"], where)};
+std::string too_large(const std::vector<int64_t>& shape) {
+  return fmt::format("shape [{}] is too large", fmt::join(shape, ", "));
+}
+
+TensorEntry read_entry(const std::string& name, const json& value, const std::string& file) {
+  const Place place{file, name};
+  if (name.size() > kMaxNameBytes)
+    place.fail(
+        fmt::format("its name has {} bytes, at most {} are read", name.size(), kMaxNameBytes));
+  if (!value.is_object()) place.fail("not an object");
+  for (const char* key : {"dtype", "shape", "data_offsets"}) {
+    if (!value.contains(key)) place.fail(fmt::format("lacks {}", key));
+  }
+  if (value.size() != 3) place.fail("has other keys than dtype, shape and data_offsets");
+
+  TensorEntry entry{name, read_dtype(value["dtype"], place), read_shape(value["shape"], place)};
   const json& offsets = value["data_offsets"];
   if (!offsets.is_array() || offsets.size() != 2)
-    throw CheckpointError(where + ": data_offsets is not a list of two numbers");
-  entry.offset = read_number(offsets[0], "data_offsets", where);
-  const uint64_t end = read_number(offsets[1], "data_offsets", where);
+    place.fail("data_offsets is not a list of two numbers");
+  entry.offset = read_number(offsets[0], "data_offsets", place);
+  const uint64_t end = read_number(offsets[1], "data_offsets", place);
   if (end < entry.offset)
-    throw CheckpointError(fmt::format("{}: data_offsets end at {} before they begin at {}", where,
-                                      end, entry.offset));
+    place.fail(fmt::format("data_offsets end at {} before they begin at {}", end, entry.offset));
   entry.bytes = end - entry.offset;
-  const uint64_t needed = tensor_bytes(entry.dtype, entry.shape, where);
-  if (entry.bytes != needed)
-    throw CheckpointError(fmt::format("{}: {} takes {} bytes, data_offsets give it {}", where,
-                                      describe_tensor(entry.dtype, entry.shape), needed,
-                                      entry.bytes));
+  const auto needed = packed_bytes(entry.dtype, entry.shape);
+  if (!needed) place.fail(too_large(entry.shape));
+  if (entry.bytes != *needed)
+    place.fail(fmt::format("{} takes {} bytes, data_offsets give it {}",
+                           describe_tensor(entry.dtype, entry.shape), *needed, entry.bytes));
   return entry;
 }
 
@@ -130,37 +156,27 @@ const TensorEntry* SafetensorsHeader::find(std::string_view name) const {
 
 uint64_t tensor_bytes(at::ScalarType dtype, const std::vector<int64_t>& shape,
                       const std::string& where) {
-  uint64_t bytes = c10::elementSize(dtype);
-  // Strides are products that count an empty dimension as 1: they must fit as well.
-  uint64_t largest_stride = bytes;
-  for (const int64_t extent : shape) {
-    const auto count = static_cast<uint64_t>(extent);
-    if (extent < 0 || __builtin_mul_overflow(bytes, count, &bytes) ||
-        __builtin_mul_overflow(largest_stride, std::max<uint64_t>(count, 1), &largest_stride) ||
-        largest_stride > static_cast<uint64_t>(INT64_MAX))
-      throw CheckpointError(
-          fmt::format("{}: shape [{}] is too large", where, fmt::join(shape, ", ")));
-  }
-  return bytes;
+  const auto bytes = packed_bytes(dtype, shape);
+  if (!bytes) fail(where, too_large(shape));
+  return *bytes;
 }
 
 SafetensorsHeader parse_safetensors_header(std::string_view text, uint64_t data_bytes,
                                            const std::string& file) {
   if (text.empty() || text.front() != '{') fail(file, "the header does not begin with {");
-  const json parsed = parse_strict_json(text, file, 3);
-  SWITCHYARD_CHECK(parsed.is_object());
-  if (parsed.size() > kMaxTensors + 1)
-    fail(file, fmt::format("{} tensors, at most {} are read", parsed.size(), kMaxTensors));
-
   SafetensorsHeader header;
   header.data_begin = 8 + text.size();
   header.data_bytes = data_bytes;
-  for (const auto& [name, value] : parsed.items()) {
-    if (name == kMetadataKey)
+  const JsonLimits limits(3, kMaxListEntries, kMaxKeys);
+  read_strict_members(text, file, limits, [&](const std::string& name, const json& value) {
+    if (name == kMetadataKey) {
       header.metadata = read_metadata(value, file);
-    else
-      header.tensors.push_back(read_entry(name, value, file));
-  }
+      return;
+    }
+    if (header.tensors.size() == kMaxTensors)
+      fail(file, fmt::format("more than {} tensors", kMaxTensors));
+    header.tensors.push_back(read_entry(name, value, file));
+  });
   const auto place = [](const TensorEntry& entry) {
     return std::tuple(entry.offset, entry.bytes, std::string_view(entry.name));
   };

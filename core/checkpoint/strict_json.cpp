@@ -5,9 +5,12 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/checkpoint/shown.h"
 
 namespace switchyard {
 namespace {
+
+using nlohmann::json;
 
 /// The parser's message without its library prefix, on one line and not too long.
 std::string short_reason(const std::string& message) {
@@ -19,45 +22,103 @@ std::string short_reason(const std::string& message) {
   return text.substr(0, 200);
 }
 
-}  // namespace
+/// Watches the parser: refuses what it would take or would take memory for.
+class Watch {
+ public:
+  Watch(const std::string& where, const JsonLimits& limits) : where_(where), limits_(limits) {}
 
-nlohmann::json parse_strict_json(std::string_view text, const std::string& where, int max_depth) {
-  using nlohmann::json;
+  void see(int depth, json::parse_event_t event, const json& parsed) {
+    switch (event) {
+      case json::parse_event_t::object_start:
+      case json::parse_event_t::array_start:
+        if (depth >= limits_.depth)
+          fail(fmt::format("JSON nested more than {} levels deep", limits_.depth));
+        count_entry();
+        open_.push_back({event == json::parse_event_t::array_start, 0, {}});
+        break;
+      case json::parse_event_t::object_end:
+      case json::parse_event_t::array_end:
+        open_.pop_back();
+        break;
+      case json::parse_event_t::key:
+        see_key(depth, parsed.get_ref<const std::string&>());
+        break;
+      case json::parse_event_t::value:
+        count_entry();
+        break;
+    }
+  }
+
+  /// Lets the outermost object have any number of keys.
+  void free_members() { free_members_ = true; }
+
+ private:
+  struct Open {
+    bool list;
+    size_t entries;
+    std::unordered_set<std::string> keys;
+  };
+
+  [[noreturn]] void fail(const std::string& problem) const {
+    throw CheckpointError(fmt::format("{}: {}", where_, problem));
+  }
+
+  void count_entry() {
+    if (!open_.empty() && open_.back().list && ++open_.back().entries > limits_.list)
+      fail(fmt::format("a list of more than {} entries", limits_.list));
+  }
+
+  void see_key(int depth, const std::string& key) {
+    std::unordered_set<std::string>& keys = open_.back().keys;
+    if (!keys.insert(key).second) fail(fmt::format("the key {} appears twice", shown_name(key)));
+    if (keys.size() > limits_.keys && !(depth == 1 && free_members_))
+      fail(fmt::format("an object of more than {} keys", limits_.keys));
+  }
+
+  const std::string& where_;
+  const JsonLimits& limits_;
+  bool free_members_ = false;
+  std::vector<Open> open_;
+};
+
+json parse(std::string_view text, const std::string& where, const json::parser_callback_t& see) {
   // The parser takes a NUL for the end of its input and would ignore what follows.
   if (text.find('\0') != std::string_view::npos)
     throw CheckpointError(where + ": not valid JSON: it contains a NUL byte");
-  std::vector<std::unordered_set<std::string>> keys;  // of the open objects
-  const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
-    switch (event) {
-      case json::parse_event_t::object_start:
-        keys.emplace_back();
-        [[fallthrough]];
-      case json::parse_event_t::array_start:
-        if (depth >= max_depth)
-          throw CheckpointError(
-              fmt::format("{}: JSON nested more than {} levels deep", where, max_depth));
-        break;
-      case json::parse_event_t::object_end:
-        keys.pop_back();
-        break;
-      case json::parse_event_t::key: {
-        const auto& key = parsed.get_ref<const std::string&>();
-        if (!keys.back().insert(key).second)
-          throw CheckpointError(fmt::format(
-              "{}: the key {} appears twice", where,
-              json(key.substr(0, 100)).dump(-1, ' ', true, json::error_handler_t::replace)));
-        break;
-      }
-      default:
-        break;
-    }
-    return true;
-  };
   try {
-    return json::parse(text.begin(), text.end(), check);
+    return json::parse(text.begin(), text.end(), see);
   } catch (const json::exception& e) {
     throw CheckpointError(fmt::format("{}: not valid JSON: {}", where, short_reason(e.what())));
   }
+}
+
+}  // namespace
+
+json parse_strict_json(std::string_view text, const std::string& where, const JsonLimits& limits) {
+  Watch watch(where, limits);
+  return parse(text, where, [&](int depth, json::parse_event_t event, json& parsed) {
+    watch.see(depth, event, parsed);
+    return true;
+  });
+}
+
+void read_strict_members(
+    std::string_view text, const std::string& where, const JsonLimits& limits,
+    const std::function<void(const std::string& key, const json& value)>& use) {
+  using Event = json::parse_event_t;
+  Watch watch(where, limits);
+  watch.free_members();
+  std::string member;
+  parse(text, where, [&](int depth, Event event, json& parsed) {
+    watch.see(depth, event, parsed);
+    if (depth != 1 || event == Event::object_start || event == Event::array_start) return true;
+    if (event == Event::key) {
+      member = parsed.get_ref<const std::string&>();
+      return true;
+    }
+    use(member, parsed);
+    return false;
+  });
 }
 
 }  // namespace switchyard
