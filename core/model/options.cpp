@@ -48,6 +48,11 @@ void describe_attention(Fields& fields, ModelOptions& options) {
   fields.integer("v_head_dim", options.v_head_dim, "Width of each head's value.")
       .at_least(1)
       .only_for(kLatent, "attention");
+  fields
+      .number_or("latent_norm_eps", options.latent_norm_eps, "auto",
+                 "ε of the RMS norms of the latents; auto = norm_eps.")
+      .more_than(0)
+      .only_for(kLatent, "attention");
 }
 
 void check_even(const char* key, int64_t width) {

@@ -31,6 +31,7 @@ struct ModelOptions {
   int64_t qk_nope_head_dim = 32;
   int64_t qk_rope_head_dim = 16;
   int64_t v_head_dim = 32;
+  std::optional<double> latent_norm_eps;  ///< of the latents' norms; auto = norm_eps
   double init_std = 0.02;
 
   bool is_latent() const { return attention == "mla"; }

@@ -36,7 +36,7 @@ LatentAttentionOptions latent_options(const ModelOptions& model) {
   options.max_seq_len = model.max_seq_len;
   options.rope_theta = model.rope_theta;
   options.rope_interleaved = model.rope_interleaved;
-  options.norm_eps = model.norm_eps;
+  options.norm_eps = model.latent_norm_eps.value_or(model.norm_eps);
   return options;
 }
 

@@ -22,7 +22,7 @@ struct LatentAttentionOptions {
   int64_t max_seq_len = 128;
   double rope_theta = 10000.0;
   bool rope_interleaved = false;
-  double norm_eps = 1e-5;
+  double norm_eps = 1e-5;  ///< of the latents' norms
 };
 
 /// Causal multi-head latent attention (DeepSeek-V2, section 2.1): keys and values come from a
