@@ -1,17 +1,22 @@
+#include <fmt/format.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <iostream>
-#include <mutex>
 
-#include "core/base/counter_rng.h"
 #include "parallel/comm/thread_communicator.h"
+#include "tests/support/largest.h"
+#include "tests/support/temp_folder.h"
+#include "trainers/step/trace_folder.h"
 #include "trainers/step/train_step.h"
 
 // The number of ranks and the expert axis change nothing but rounding.
 
 using namespace switchyard;
+using switchyard::test::Largest;
+using switchyard::test::TempFolder;
 
 namespace {
 
@@ -98,33 +103,35 @@ TrainConfig mixed_config(const std::string& precision) {
 
 struct Trace {
   std::vector<double> nll;
-  std::vector<uint64_t> decisions;  // of each step: a hash over layers, tokens and choices
+  std::vector<std::string> decisions;        // of each step: the file that records its assignments
+  std::vector<std::vector<double>> refused;  // of each step: what the capacity left of them
 };
 
-// The load of every expert in every layer and the drops identify a step's decisions well enough to
-// follow 50 steps; the first step's are compared token by token below.
-uint64_t fingerprint(const StepReport& report) {
-  uint64_t chain = 0;
-  for (const auto& layer : report.load)
-    for (const int64_t count : layer) chain = hash_more(chain, static_cast<uint64_t>(count));
-  for (const auto* name : {"drop_rate", "tokens_without_expert", "domain_mi"})
-    for (const double value : report.moe.at(name))
-      chain = hash_more(chain, static_cast<uint64_t>(std::llround(value * 1e9)));
-  return chain;
+std::vector<double> refusals(const StepReport& report) {
+  std::vector<double> all = report.moe.at("drop_rate");
+  const auto& without = report.moe.at("tokens_without_expert");
+  all.insert(all.end(), without.begin(), without.end());
+  return all;
 }
 
-Trace train(TrainConfig config, int ranks, int64_t expert_axis, int64_t steps) {
+Trace train(TrainConfig config, int ranks, int64_t expert_axis) {
+  const TempFolder temp;
   config.parallel.expert = expert_axis;
+  config.train.record_routing = temp.path("trace");
   Trace trace;
   run_ranks(ranks, [&](Communicator& world) {
     const auto training = build_training(config, world, torch::kCPU);
-    for (int64_t step = 0; step < steps; ++step) {
+    SystemFileOps files;
+    training->trace = open_trace_folder(files, world, training->config);
+    for (int64_t step = 0; step < config.train.steps; ++step) {
       const StepReport report = train_step(*training);
       if (world.rank() != 0) continue;
       trace.nll.push_back(report.nll);
-      trace.decisions.push_back(fingerprint(report));
+      trace.refused.push_back(refusals(report));
     }
   });
+  for (int64_t step = 1; step <= config.train.steps; ++step)
+    trace.decisions.push_back(temp.read(fmt::format("trace/step-{:08}.safetensors", step)));
   return trace;
 }
 
@@ -132,41 +139,58 @@ struct Layout {
   int ranks;
   int64_t expert_axis;
 };
-const Layout kLayouts[] = {{2, 1}, {2, 2}, {3, 1}, {4, 1}, {4, 2}, {4, 4}};
+const std::vector<Layout> kLayouts = {{2, 1}, {2, 2}, {3, 1}, {4, 1}, {4, 2}, {4, 4}};
 
 double relative(double a, double b) {
   return std::abs(a - b) / std::abs(b);
 }
 
+// Steps in which every token of every layer goes to the same experts in the same order.
+int64_t same_decisions(const Trace& a, const Trace& b) {
+  int64_t same = 0;
+  for (size_t step = 0; step < a.decisions.size(); ++step)
+    same += !a.decisions[step].empty() && a.decisions[step] == b.decisions[step];
+  return same;
+}
+
 void check_fp64(const std::string& name, const TrainConfig& config) {
-  const Trace one = train(config, 1, 1, 50);
+  const Trace one = train(config, 1, 1);
   REQUIRE(one.nll.back() < one.nll.front());
+  const bool moves = one.decisions.front() != one.decisions.back();
+  REQUIRE(moves);
+  int64_t fewest = config.train.steps;
+  Largest nll;
   for (const Layout& layout : kLayouts) {
     CAPTURE(name, layout.ranks, layout.expert_axis);
-    const Trace many = train(config, layout.ranks, layout.expert_axis, 50);
-    double worst = 0;
-    for (size_t step = 0; step < 50; ++step)
-      worst = std::max(worst, relative(many.nll[step], one.nll[step]));
-    std::cout << "ranks: " << name << ", fp64, " << layout.ranks << " ranks, expert axis "
-              << layout.expert_axis << ": largest relative nll difference over 50 steps " << worst
-              << ", decisions " << (many.decisions == one.decisions ? "identical" : "DIFFERENT")
-              << "\n";
-    CHECK(many.decisions == one.decisions);
-    CHECK(worst <= 1e-12);
+    const Trace many = train(config, layout.ranks, layout.expert_axis);
+    const int64_t same = same_decisions(one, many);
+    CHECK(same == config.train.steps);
+    CHECK(many.refused == one.refused);
+    Largest here;
+    for (size_t step = 0; step < one.nll.size(); ++step)
+      here.see(relative(many.nll[step], one.nll[step]));
+    CHECK(here.value() <= 1e-12);
+    nll.see(here.value());
+    fewest = std::min(fewest, same);
   }
+  std::cout << "invariance: " << name << ", fp64: decisions of " << fewest << " of "
+            << config.train.steps << " steps identical on " << kLayouts.size()
+            << " layouts of 2 to 4 ranks, nll within " << nll.value() << " of one rank's\n";
 }
 
 void check_fp32(const std::string& name, const TrainConfig& config) {
-  const Trace one = train(config, 1, 1, 50);
+  const Trace one = train(config, 1, 1);
   for (const Layout& layout : {Layout{2, 2}, Layout{3, 1}, Layout{4, 2}}) {
     CAPTURE(name, layout.ranks, layout.expert_axis);
-    const Trace many = train(config, layout.ranks, layout.expert_axis, 50);
+    const Trace many = train(config, layout.ranks, layout.expert_axis);
     const double first = relative(many.nll[0], one.nll[0]);
     const double last = relative(many.nll[49], one.nll[49]);
-    std::cout << "ranks: " << name << ", fp32, " << layout.ranks << " ranks, expert axis "
-              << layout.expert_axis << ": relative nll difference " << first << " at step 1, "
-              << last << " at step 50\n";
-    CHECK(many.decisions[0] == one.decisions[0]);
+    std::cout << "invariance: " << name << ", fp32, " << layout.ranks << " ranks, expert axis "
+              << layout.expert_axis << ": decisions of " << same_decisions(one, many)
+              << " steps identical, relative nll difference " << first << " at step 1, " << last
+              << " at step 50\n";
+    const bool same_first = many.decisions[0] == one.decisions[0];
+    CHECK(same_first);
     CHECK(first <= 1e-6);
     CHECK(last <= 1e-5);
   }
