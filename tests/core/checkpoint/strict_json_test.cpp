@@ -56,3 +56,36 @@ TEST_CASE("The same key in two objects is no duplicate") {
   CHECK(problem(R"({"a": {"x": 1}, "b": {"x": 2}})") == "accepted");
   CHECK(problem(R"([{"x": 1}, {"x": 2}])") == "accepted");
 }
+
+TEST_CASE("Lists and objects are limited, and nothing is read beyond the limit") {
+  const auto limited = [](const std::string& text) {
+    try {
+      parse_strict_json(text, "here.json", JsonLimits(3, 2, 2));
+    } catch (const CheckpointError& e) {
+      return std::string(e.what());
+    }
+    return std::string("accepted");
+  };
+  CHECK(limited(R"([[1, 2], {"a": [], "b": 1}])") == "accepted");
+  CHECK_THAT(limited("[1, 2, 3 this is no JSON"), Contains("here.json: a list of more than 2"));
+  CHECK_THAT(limited("[[], [], [] !"), Contains("a list of more than 2 entries"));
+  CHECK_THAT(limited("[{}, {}, {} !"), Contains("a list of more than 2 entries"));
+  CHECK_THAT(limited(R"({"a": 1, "b": 2, "c" !)"), Contains("an object of more than 2 keys"));
+}
+
+TEST_CASE("The members of a document come one by one, in the order written") {
+  std::string seen;
+  const auto read = [&](const std::string& text) {
+    seen.clear();
+    read_strict_members(text, "here.json", JsonLimits(3, 4, 1),
+                        [&](const std::string& key, const nlohmann::json& value) {
+                          seen += key + "=" + value.dump() + " ";
+                        });
+  };
+  read(R"({"b": 1, "a": {"x": [1, 2]}, "d": [{}, null], "c": "z"})");
+  CHECK(seen == R"(b=1 a={"x":[1,2]} d=[{},null] c="z" )");
+  CHECK_THROWS_WITH(read(R"({"a": 1, "b": 2, "a": 3})"), Contains("\"a\" appears twice"));
+  CHECK(seen == "a=1 b=2 ");
+  CHECK_THROWS_WITH(read(R"({"a": {"x": 1, "y": 2}})"), Contains("more than 1 keys"));
+  CHECK_THROWS_WITH(read(R"({"a": 1} x)"), Contains("not valid JSON"));
+}
