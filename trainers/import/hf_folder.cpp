@@ -1,12 +1,16 @@
 #include "trainers/import/hf_folder.h"
 
 #include <ATen/ops/empty.h>
+#include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
+#include "core/checkpoint/shown.h"
 #include "core/checkpoint/strict_json.h"
 #include "core/checkpoint/tensor_bytes.h"
+#include "trainers/import/as_bad_input.h"
 
 namespace switchyard {
 namespace {
@@ -15,21 +19,24 @@ using nlohmann::json;
 
 constexpr const char* kSingle = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
-constexpr uint64_t kMaxIndexBytes = 256 << 20;
+constexpr uint64_t kMaxIndexBytes = 64 << 20;
+constexpr size_t kMaxListEntries = 64;
 
 bool is_there(FileOps& files, const std::string& path) {
   return files.kind(path) != FileOps::Kind::kMissing;
 }
 
-/// The name of a file in the folder itself, nothing that leads elsewhere.
+/// The name of a file in the folder itself, nothing that leads elsewhere or spoils a message.
 bool is_plain_name(const std::string& name) {
-  return name.ends_with(".safetensors") && name.find('/') == std::string::npos &&
-         name.find('\0') == std::string::npos && name[0] != '.' && name.size() <= 255;
+  const auto plain = [](char c) { return c > ' ' && c <= '~' && c != '/'; };
+  return name.ends_with(".safetensors") && name[0] != '.' && name.size() <= 255 &&
+         std::all_of(name.begin(), name.end(), plain);
 }
 
 /// Tensor → file.
 std::map<std::string, std::string> read_index(FileOps& files, const std::string& path) {
-  const json index = parse_strict_json(read_file(files, path, kMaxIndexBytes), path, 16);
+  const JsonLimits limits(16, kMaxListEntries, kMaxTensors);
+  const json index = parse_strict_json(read_file(files, path, kMaxIndexBytes), path, limits);
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
     throw CheckpointError(path + ": holds no weight_map");
   std::map<std::string, std::string> result;
@@ -37,7 +44,7 @@ std::map<std::string, std::string> read_index(FileOps& files, const std::string&
     if (!file.is_string() || !is_plain_name(file.get<std::string>()))
       throw CheckpointError(fmt::format(
           "{}: weight_map gives {} the file {}; allowed: the name of a .safetensors file", path,
-          json(tensor.substr(0, 120)).dump(), file.dump(-1, ' ', true).substr(0, 120)));
+          shown_name(tensor), shown_json(file)));
     result[tensor] = file.get<std::string>();
   }
   if (result.empty()) throw CheckpointError(path + ": its weight_map is empty");
@@ -47,14 +54,12 @@ std::map<std::string, std::string> read_index(FileOps& files, const std::string&
 }  // namespace
 
 HfFolder::HfFolder(FileOps& files, const std::string& folder) : folder_(folder) {
-  try {
+  as_bad_input([&] {
     if (is_there(files, folder + "/" + kSingle))
       open(files, kSingle);
     else
       open_shards(files);
-  } catch (const IoError& error) {
-    throw CheckpointError(std::string(error.what()).substr(std::string("[io] ").size()));
-  }
+  });
 }
 
 void HfFolder::open_shards(FileOps& files) {
@@ -76,11 +81,12 @@ void HfFolder::open(FileOps& files, const std::string& name) {
   const SafetensorsFile& file = *files_.back();
   const auto format = file.header().metadata.find("format");
   if (format != file.header().metadata.end() && format->second != "pt")
-    throw CheckpointError(fmt::format("{}: is of format {}; allowed: pt", file.path(),
-                                      json(format->second.substr(0, 60)).dump()));
+    throw CheckpointError(
+        fmt::format("{}: is of format {}; allowed: pt", file.path(), shown_name(format->second)));
   for (const TensorEntry& entry : file.header().tensors) {
     if (!names_.insert(entry.name).second)
-      throw CheckpointError(fmt::format("{}: holds {}, and so does {}", file.path(), entry.name,
+      throw CheckpointError(fmt::format("{}: holds {}, and so does {}", file.path(),
+                                        shown_name(entry.name),
                                         places_.at(entry.name).file->path()));
     places_[entry.name] = {&file, &entry};
   }
@@ -90,13 +96,13 @@ void HfFolder::check_index(const std::map<std::string, std::string>& index) cons
   for (const auto& [tensor, shard] : index) {
     const auto place = places_.find(tensor);
     if (place == places_.end() || place->second.file->path() != folder_ + "/" + shard)
-      throw CheckpointError(
-          fmt::format("{}/{}: has no tensor {}, which {} lists", folder_, shard, tensor, kIndex));
+      throw CheckpointError(fmt::format("{}/{}: has no tensor {}, which {} lists", folder_, shard,
+                                        shown_name(tensor), kIndex));
   }
   for (const auto& [tensor, place] : places_)
     if (!index.contains(tensor))
-      throw CheckpointError(
-          fmt::format("{}: holds {}, which {} does not list", place.file->path(), tensor, kIndex));
+      throw CheckpointError(fmt::format("{}: holds {}, which {} does not list", place.file->path(),
+                                        shown_name(tensor), kIndex));
 }
 
 at::Tensor HfFolder::read(const std::string& name) const {
@@ -104,13 +110,18 @@ at::Tensor HfFolder::read(const std::string& name) const {
   const at::ScalarType dtype = place.entry->dtype;
   if (dtype != at::kFloat && dtype != at::kBFloat16 && dtype != at::kHalf)
     throw CheckpointError(fmt::format("{}: {} is {}; allowed: F32, BF16, F16", place.file->path(),
-                                      name, describe_tensor(dtype, place.entry->shape)));
+                                      shown_name(name),
+                                      describe_tensor(dtype, place.entry->shape)));
   try {
-    at::Tensor tensor = at::empty(place.entry->shape, dtype);
-    place.file->read_into(*place.entry, tensor);
-    return tensor.to(at::kFloat);
-  } catch (const IoError& error) {
-    throw CheckpointError(std::string(error.what()).substr(std::string("[io] ").size()));
+    return as_bad_input([&] {
+      at::Tensor tensor = at::empty(place.entry->shape, dtype);
+      place.file->read_into(*place.entry, tensor);
+      return tensor.to(at::kFloat);
+    });
+  } catch (const c10::Error&) {
+    throw CheckpointError(fmt::format("{}: there is no memory for {}, {}", place.file->path(),
+                                      shown_name(name),
+                                      describe_tensor(dtype, place.entry->shape)));
   }
 }
 

@@ -6,18 +6,11 @@
 #include <cmath>
 
 #include "core/base/error.h"
+#include "core/checkpoint/shown.h"
 
 namespace switchyard {
-namespace {
 
 using nlohmann::json;
-
-std::string shown(const json& value) {
-  const std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
-  return text.size() <= 80 ? text : text.substr(0, 77) + "...";
-}
-
-}  // namespace
 
 HfKeys::HfKeys(const json& object, std::string where, std::string prefix)
     : object_(object), where_(std::move(where)), prefix_(std::move(prefix)) {}
@@ -29,7 +22,7 @@ void HfKeys::fail(const std::string& key, const std::string& problem) const {
 const json* HfKeys::find(const std::string& key) const {
   read_.insert(key);
   const auto found = object_.find(key);
-  return found == object_.end() || found->is_null() ? nullptr : &*found;
+  return found == object_.end() ? nullptr : &*found;
 }
 
 const json& HfKeys::get(const std::string& key) const {
@@ -38,54 +31,61 @@ const json& HfKeys::get(const std::string& key) const {
   return *value;
 }
 
-bool HfKeys::has(const std::string& key) const {
+bool HfKeys::is_there(const std::string& key) const {
   return find(key) != nullptr;
 }
 
-int64_t HfKeys::integer(const std::string& key, int64_t lowest) const {
-  constexpr int64_t kHighest = int64_t{1} << 40;
+bool HfKeys::has(const std::string& key) const {
+  return is_there(key) && !get(key).is_null();
+}
+
+int64_t HfKeys::integer(const std::string& key, HfRange range) const {
   const json& value = get(key);
-  if (!value.is_number_integer() || value < lowest || value > kHighest)
-    fail(key, fmt::format("{} is not an integer from {} to 2^40", shown(value), lowest));
+  if (!value.is_number_integer() || value < range.lowest || value > range.highest)
+    fail(key, fmt::format("{} is not an integer from {} to {}", shown_json(value), range.lowest,
+                          range.highest));
   return value.get<int64_t>();
 }
 
-int64_t HfKeys::integer_or(const std::string& key, int64_t otherwise, int64_t lowest) const {
-  return has(key) ? integer(key, lowest) : otherwise;
-}
-
-int64_t HfKeys::first_integer(const std::vector<std::string>& keys) const {
-  for (const auto& key : keys)
-    if (has(key)) return integer(key);
-  fail(keys.front(), "is missing");
-}
-
-double HfKeys::positive_or(const std::string& key, double otherwise) const {
-  if (!has(key)) return otherwise;
+double HfKeys::positive(const std::string& key) const {
   const json& value = get(key);
   if (!value.is_number() || !(value.get<double>() > 0) || !std::isfinite(value.get<double>()))
-    fail(key, shown(value) + " is not a number above 0");
+    fail(key, shown_json(value) + " is not a number above 0");
   return value.get<double>();
 }
 
-bool HfKeys::flag_or(const std::string& key, bool otherwise) const {
-  if (!has(key)) return otherwise;
-  if (!get(key).is_boolean()) fail(key, shown(get(key)) + " is neither true nor false");
+bool HfKeys::flag(const std::string& key) const {
+  if (!get(key).is_boolean()) fail(key, shown_json(get(key)) + " is neither true nor false");
   return get(key).get<bool>();
 }
 
-std::string HfKeys::text_or(const std::string& key, const std::string& otherwise) const {
-  if (!has(key)) return otherwise;
-  if (!get(key).is_string()) fail(key, shown(get(key)) + " is not text");
+std::string HfKeys::text(const std::string& key) const {
+  if (!get(key).is_string()) fail(key, shown_json(get(key)) + " is not text");
   return get(key).get<std::string>();
+}
+
+int64_t HfKeys::integer_or(const std::string& key, int64_t otherwise, HfRange range) const {
+  return is_there(key) ? integer(key, range) : otherwise;
+}
+
+double HfKeys::positive_or(const std::string& key, double otherwise) const {
+  return is_there(key) ? positive(key) : otherwise;
+}
+
+bool HfKeys::flag_or(const std::string& key, bool otherwise) const {
+  return is_there(key) ? flag(key) : otherwise;
+}
+
+std::string HfKeys::text_or(const std::string& key, const std::string& otherwise) const {
+  return is_there(key) ? text(key) : otherwise;
 }
 
 std::vector<int64_t> HfKeys::integers(const std::string& key) const {
   std::vector<int64_t> list;
   if (!has(key)) return list;
-  if (!get(key).is_array()) fail(key, shown(get(key)) + " is not a list");
+  if (!get(key).is_array()) fail(key, shown_json(get(key)) + " is not a list");
   for (const json& item : get(key)) {
-    if (!item.is_number_integer()) fail(key, shown(item) + " is not an integer");
+    if (!item.is_number_integer()) fail(key, shown_json(item) + " is not an integer");
     list.push_back(item.get<int64_t>());
   }
   return list;
@@ -94,26 +94,37 @@ std::vector<int64_t> HfKeys::integers(const std::string& key) const {
 std::vector<std::string> HfKeys::texts(const std::string& key) const {
   std::vector<std::string> list;
   if (!has(key)) return list;
-  if (!get(key).is_array()) fail(key, shown(get(key)) + " is not a list");
+  if (!get(key).is_array()) fail(key, shown_json(get(key)) + " is not a list");
   for (const json& item : get(key)) {
-    if (!item.is_string()) fail(key, shown(item) + " is not text");
+    if (!item.is_string()) fail(key, shown_json(item) + " is not text");
     list.push_back(item.get<std::string>());
   }
   return list;
 }
 
 HfKeys HfKeys::object(const std::string& key) const {
-  if (!get(key).is_object()) fail(key, shown(get(key)) + " is not an object");
+  if (!get(key).is_object()) fail(key, shown_json(get(key)) + " is not an object");
   return {get(key), where_, prefix_ + key + "."};
 }
 
+std::string HfKeys::name_of(const std::vector<std::string>& keys) const {
+  std::string name;
+  for (const auto& key : keys) {
+    if (!is_there(key)) continue;
+    if (name.empty())
+      name = key;
+    else if (get(key) != get(name))
+      fail(key, fmt::format("{} contradicts {}{}: {}", shown_json(get(key)), prefix_, name,
+                            shown_json(get(name))));
+  }
+  return name.empty() ? keys.front() : name;
+}
+
 void HfKeys::only(const std::string& key, const std::vector<json>& allowed) const {
-  const json* value = find(key);
-  if (value == nullptr || std::find(allowed.begin(), allowed.end(), *value) != allowed.end())
-    return;
+  if (!has(key) || std::find(allowed.begin(), allowed.end(), get(key)) != allowed.end()) return;
   std::string words = "none";
-  for (const json& one : allowed) words += ", " + shown(one);
-  fail(key, fmt::format("{} is not supported; allowed: {}", shown(*value), words));
+  for (const json& one : allowed) words += ", " + shown_json(one);
+  fail(key, fmt::format("{} is not supported; allowed: {}", shown_json(get(key)), words));
 }
 
 void HfKeys::ignore(const std::vector<std::string>& keys) const {
@@ -123,7 +134,7 @@ void HfKeys::ignore(const std::vector<std::string>& keys) const {
 std::vector<std::string> HfKeys::unread() const {
   std::vector<std::string> keys;
   for (const auto& [key, value] : object_.items())
-    if (!read_.contains(key)) keys.push_back(prefix_ + key);
+    if (!read_.contains(key)) keys.push_back(key);
   return keys;
 }
 

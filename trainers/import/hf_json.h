@@ -8,31 +8,47 @@
 
 namespace switchyard {
 
+/// Bounds of an integer. The highest keeps the product of any two within 64 bits.
+struct HfRange {
+  int64_t lowest = 1;
+  int64_t highest = int64_t{1} << 30;
+};
+
 /// The keys of a config.json, or of an object inside it, read strictly. Every problem is one
-/// ConfigError "FOLDER/config.json: key: VALUE ...". A key whose value is null counts as absent.
+/// ConfigError "FOLDER/config.json: key: VALUE ...". A key that is there with the value null is not
+/// absent: it is no number, flag or text, and its reader must know what it means.
 class HfKeys {
  public:
   /// `prefix` stands before the key names in errors: "rope_parameters.".
   HfKeys(const nlohmann::json& object, std::string where, std::string prefix = "");
 
+  /// Whether the key is there, be it null.
+  bool is_there(const std::string& key) const;
+  /// Whether the key is there with a value other than null.
   bool has(const std::string& key) const;
-  /// Integers of at least `lowest`.
-  int64_t integer(const std::string& key, int64_t lowest = 1) const;
-  int64_t integer_or(const std::string& key, int64_t otherwise, int64_t lowest = 1) const;
-  /// The first of these names that is there, for keys that were renamed.
-  int64_t first_integer(const std::vector<std::string>& keys) const;
+
+  int64_t integer(const std::string& key, HfRange range = {}) const;
+  double positive(const std::string& key) const;
+  bool flag(const std::string& key) const;
+  std::string text(const std::string& key) const;
+  // Of keys that may be absent, but not null.
+  int64_t integer_or(const std::string& key, int64_t otherwise, HfRange range = {}) const;
   double positive_or(const std::string& key, double otherwise) const;
   bool flag_or(const std::string& key, bool otherwise) const;
   std::string text_or(const std::string& key, const std::string& otherwise) const;
+  // Lists; an absent one, or null, is empty.
   std::vector<int64_t> integers(const std::string& key) const;
   std::vector<std::string> texts(const std::string& key) const;
   HfKeys object(const std::string& key) const;
 
-  /// The key must be absent or have one of these values: nothing else can be computed here.
+  /// The first of these names of one key that is there, the first of all if none is. Those that are
+  /// there must have the same value.
+  std::string name_of(const std::vector<std::string>& keys) const;
+  /// The key must be absent, null or one of these values: nothing else can be computed here.
   void only(const std::string& key, const std::vector<nlohmann::json>& allowed) const;
   /// Keys that change nothing that is computed.
   void ignore(const std::vector<std::string>& keys) const;
-  /// Keys that nobody asked for, in order.
+  /// Keys that nobody asked for, in order, as the file has them.
   std::vector<std::string> unread() const;
 
   [[noreturn]] void fail(const std::string& key, const std::string& problem) const;

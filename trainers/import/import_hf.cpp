@@ -4,14 +4,19 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
-#include <map>
+#include <string_view>
 
 #include "core/base/error.h"
 #include "core/base/local_communicator.h"
+#include "core/checkpoint/shown.h"
 #include "core/checkpoint/tensor_bytes.h"
+#include "core/config/fields.h"
 #include "core/config/forms.h"
+#include "core/config/yaml.h"
 #include "parallel/checkpoint/sharded_checkpoint.h"
+#include "trainers/import/as_bad_input.h"
 #include "trainers/import/hf_folder.h"
 #include "trainers/import/hf_tensors.h"
 #include "trainers/run/checkpoint_manager.h"
@@ -21,22 +26,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string few(const std::vector<std::string>& names) {
-  constexpr size_t kShown = 5;
-  const std::vector<std::string> first(
-      names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kShown)));
-  const std::string more =
-      names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "";
-  return fmt::format("{}{}", fmt::join(first, ", "), more);
+/// The layer that a tensor belongs to, 17 of "model.layers.17.mlp.gate.weight"; −1 for none.
+int64_t layer_of(std::string_view name) {
+  constexpr std::string_view kStart = "model.layers.";
+  if (!name.starts_with(kStart)) return -1;
+  name.remove_prefix(kStart.size());
+  int64_t layer = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), layer);
+  const auto digits = static_cast<size_t>(end - name.data());
+  const bool plain = error == std::errc() && name[0] != '-' && (name[0] != '0' || digits == 1);
+  return plain && name.substr(digits).starts_with('.') ? layer : -1;
 }
 
 /// Tensors that belong to the layout and hold nothing of ours.
 bool is_left_out(const std::string& name, const HfModel& model) {
   if (name.ends_with(".rotary_emb.inv_freq")) return true;
-  for (int64_t extra = 0; extra < model.extra_layers; ++extra)
-    if (name.starts_with(fmt::format("model.layers.{}.", model.config.model.num_layers + extra)))
-      return true;
-  return false;
+  const int64_t extra = layer_of(name) - model.config.model.num_layers;
+  return extra >= 0 && extra < model.extra_layers;
 }
 
 /// A tied head may be stored beside the embedding, if it is the same.
@@ -60,15 +66,15 @@ void check_tensors(const HfFolder& folder, const HfModel& model,
         missing.push_back(part.name);
       } else if (folder.entry(part.name).shape != part.shape) {
         const TensorEntry& entry = folder.entry(part.name);
-        throw CheckpointError(fmt::format("{}: {} is {}, config.json makes it [{}]", folder.path(),
-                                          part.name, describe_tensor(entry.dtype, entry.shape),
-                                          fmt::join(part.shape, ", ")));
+        throw CheckpointError(fmt::format(
+            "{}: {} is {}, config.json makes it [{}]", folder.path(), shown_name(part.name),
+            describe_tensor(entry.dtype, entry.shape), fmt::join(part.shape, ", ")));
       }
     }
   }
   if (!missing.empty())
-    throw CheckpointError(
-        fmt::format("{}: lacks {}, which config.json asks for", folder.path(), few(missing)));
+    throw CheckpointError(fmt::format("{}: lacks {}, which config.json asks for", folder.path(),
+                                      shown_names(missing)));
   for (const auto& name : folder.names()) {
     if (wanted.contains(name) || is_left_out(name, model)) continue;
     if (name == "lm_head.weight" && model.config.model.tie_embeddings)
@@ -78,7 +84,7 @@ void check_tensors(const HfFolder& folder, const HfModel& model,
   }
   if (!unknown.empty())
     throw CheckpointError(fmt::format("{}: has {}, which a {} of this config.json does not have",
-                                      folder.path(), few(unknown), model.type));
+                                      folder.path(), shown_names(unknown), model.type));
 }
 
 /// Reads each file tensor once, though many targets share a fused one.
@@ -106,6 +112,43 @@ void group_by_source(std::vector<HfTarget>& targets) {
   });
 }
 
+/// The folder to write, which must not be there.
+std::string new_folder(FileOps& files, const std::string& out) {
+  if (out.empty()) throw ConfigError("out: is empty; allowed: the name of a new folder");
+  std::string path = fs::path(out).lexically_normal().string();
+  if (path.size() > 1 && path.back() == '/') path.pop_back();
+  const auto kind = as_bad_input<ConfigError>([&] { return files.kind(path); });
+  if (kind != FileOps::Kind::kMissing)
+    throw ConfigError(path + ": exists already; allowed: the name of a new folder");
+  if (fs::path(path).filename().string().starts_with('.'))
+    throw ConfigError(path + ": cannot name a run; allowed: a name without a leading point");
+  return path;
+}
+
+/// Keeps only what has an origin. The rest is at its default, and a config that says so would look
+/// as if someone had set it.
+void keep_known(Value& value, const Origins& origins) {
+  for (auto& [key, child] : value.map)
+    if (!origins.find(child.path)) keep_known(child, origins);
+  std::erase_if(value.map, [&](const auto& entry) {
+    return !origins.find(entry.second.path) && entry.second.map.empty();
+  });
+}
+
+/// The config of a run that starts from the import.
+std::string run_yaml(const HfModel& model, const std::string& name) {
+  TrainConfig config = model.config;
+  Origins origins = model.origins;
+  config.run.name = name;
+  config.run.dir = (fs::path("runs") / name).string();
+  config.run.init_from = "checkpoints";
+  for (const char* key : {"run.name", "run.dir", "run.init_from"})
+    origins.set(key, {"ckpt import", 0, 0});
+  Value written = Fields::bind(config)->present();
+  keep_known(written, origins);
+  return to_yaml(written, [&](const Value& value) { return origins.text(value.path); });
+}
+
 void write_run(FileOps& files, const ImportedModel& imported, const std::string& out) {
   TrainConfig config = imported.model.config;
   config.run.name = fs::path(out).filename().string();
@@ -113,13 +156,20 @@ void write_run(FileOps& files, const ImportedModel& imported, const std::string&
   const auto comm = make_local_communicator();
   CheckpointMetadata metadata;
   metadata.run_id = make_run_id(*comm);
-  metadata.config = resolved_yaml(*Fields::bind(config), Origins{});
+  metadata.config = resolved_yaml(*Fields::bind(config), imported.model.origins);
   metadata.fingerprint = "imported from a Hugging Face " + imported.model.type;
   metadata.topology = {{"ranks", "1"}};
   save_checkpoint(*comm, files, out + "/checkpoints", imported.state, metadata);
-  config.run.init_from = "checkpoints";
-  write_file(files, out + "/config.yaml", resolved_yaml(*Fields::bind(config), Origins{}));
+  write_file(files, out + "/config.yaml", run_yaml(imported.model, config.run.name));
   files.sync_folder(out);
+}
+
+/// As far as that is possible: the error that ends the import is the one to report.
+void remove_remains(FileOps& files, const std::string& out) {
+  try {
+    if (files.kind(out) != FileOps::Kind::kMissing) remove_tree(files, out);
+  } catch (const Error&) {
+  }
 }
 
 }  // namespace
@@ -137,17 +187,13 @@ ImportedModel load_hf(FileOps& files, const std::string& folder) {
 }
 
 std::string import_hf(FileOps& files, const std::string& folder, const std::string& out) {
-  const std::string target = fs::path(out).lexically_normal().string();
-  const std::string path =
-      target.size() > 1 && target.back() == '/' ? target.substr(0, target.size() - 1) : target;
-  if (files.kind(path) != FileOps::Kind::kMissing)
-    throw ConfigError(path + ": exists already; allowed: the name of a new folder");
+  const std::string path = new_folder(files, out);
   const ImportedModel imported = load_hf(files, folder);
-  make_folders(files, path);
   try {
+    as_bad_input<ConfigError>([&] { make_folders(files, path); });
     write_run(files, imported, path);
-  } catch (const Error&) {
-    remove_tree(files, path);
+  } catch (...) {
+    remove_remains(files, path);
     throw;
   }
   std::string text;
