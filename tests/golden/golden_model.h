@@ -19,9 +19,12 @@
 
 namespace switchyard::golden {
 
-const std::vector<std::string> kModels = {"llama",       "mixtral",    "olmoe",
-                                          "qwen2_moe",   "qwen3_moe",  "qwen3_moe_mixed",
-                                          "deepseek_v2", "deepseek_v3"};
+const std::vector<std::string> kModels = {"llama",       "mixtral",
+                                          "olmoe",       "olmoe_grouped",
+                                          "qwen2_moe",   "qwen2_moe_every_second",
+                                          "qwen3_moe",   "qwen3_moe_mixed",
+                                          "deepseek_v2", "deepseek_v2_greedy",
+                                          "deepseek_v3", "deepseek_v3_plain"};
 
 /// A model and what another program computes with it; data/PROVENANCE.md tells how it was made.
 struct Golden {

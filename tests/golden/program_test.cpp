@@ -89,6 +89,7 @@ log: {{every: 1, tensorboard: false}}
                                  {"train", out, "run.dir=" + temp.path("on"), "train.steps=1",
                                   "train.sequences_per_step=4", "train.micro_sequences=4"});
     CHECK(outcome.err.find("weights from " + out) != std::string::npos);
+    CHECK(outcome.err.find("has no effect") == std::string::npos);
   }
   SECTION("with a rule that averages counts, whose state starts afresh") {
     program(temp, 0, {"train", temp.path("run.yaml"), "moe.bias.ema=0.9", "train.steps=1"});

@@ -46,6 +46,25 @@ def models():
                                             routed_scaling_factor=1.5, first_k_dense_replace=1, q_lora_rank=None,
                                             kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=12)
     yield "llama", T.LlamaConfig(**c, intermediate_size=48)
+    # What published checkpoints also have: an eps of the norms that those of the latents do not share (large, so that
+    # it shows), heads in groups with a bound on their inputs that is reached, scores that are not normalised, dense layers.
+    yield "deepseek_v2_greedy", T.DeepseekV2Config(**{**c, "num_key_value_heads": 4}, intermediate_size=48, rms_norm_eps=0.05,
+                                                   moe_intermediate_size=16, n_routed_experts=8, num_experts_per_tok=3,
+                                                   topk_method="greedy", n_shared_experts=1, first_k_dense_replace=0,
+                                                   q_lora_rank=16, kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8,
+                                                   v_head_dim=8)
+    yield "deepseek_v3_plain", T.DeepseekV3Config(**{**c, "num_key_value_heads": 4}, intermediate_size=48, rms_norm_eps=0.05,
+                                                  moe_intermediate_size=16, n_routed_experts=8, num_experts_per_tok=3, n_group=4,
+                                                  topk_group=2, n_shared_experts=2, routed_scaling_factor=1.5,
+                                                  first_k_dense_replace=1, norm_topk_prob=False, rope_interleave=False,
+                                                  q_lora_rank=None, kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8,
+                                                  v_head_dim=8)
+    yield "olmoe_grouped", T.OlmoeConfig(**c, intermediate_size=16, num_experts=8, num_experts_per_tok=3, norm_topk_prob=True,
+                                         clip_qkv=0.5)
+    yield "qwen2_moe_every_second", T.Qwen2MoeConfig(**c, intermediate_size=48, moe_intermediate_size=16, num_experts=8,
+                                                     num_experts_per_tok=2, shared_expert_intermediate_size=16,
+                                                     norm_topk_prob=True, decoder_sparse_step=2, mlp_only_layers=[],
+                                                     qkv_bias=False, rope_theta=1e6)
 
 def build(cfg, seed):
     torch.manual_seed(seed)
