@@ -1,4 +1,6 @@
 """The configs of the grid: routers with capacity rules, bias rules and balance terms."""
+import itertools
+import json
 from dataclasses import dataclass
 
 VOCABULARY = 200
@@ -59,22 +61,23 @@ def routers(experts):
     ]
 
 
-CAPACITIES = {
-    "dropless": {},
-    "position": {"factor": 1.0},
-    "sequence renormalize": {"factor": 1.25, "scope": "sequence", "renormalize": True},
-    "probability": {"factor": 1.0, "order": "probability"},
-    "probability sequence": {"factor": 0.8, "order": "probability", "scope": "sequence", "min": 3},
-    "priority": {"factor": 0.75, "order": "batch_priority"},
-    "priority sequences": {"factor": 1.1, "order": "batch_priority", "scope": {"sequences": 3}, "renormalize": True},
-    "random": {"factor": 1.0, "order": "random"},
-    "eval_factor": {"factor": 2.0, "eval_factor": 0.9, "scope": {"sequences": 5}},
-    "next": {"factor": 1.0, "overflow": "next_choice"},
-    "next probability": {"factor": 0.9, "order": "probability", "overflow": "next_choice", "scope": "sequence"},
-    "next priority": {"factor": 1.0, "order": "batch_priority", "overflow": "next_choice", "renormalize": True},
-    "next random": {"factor": 0.95, "order": "random", "overflow": "next_choice", "scope": {"sequences": 3}},
-}
+def capacity_rules():
+    """No capacity, another one in evaluation, and every order with every overflow and scope."""
+    rules = {"dropless": {}, "eval_factor": {"factor": 2.0, "eval_factor": 0.9, "scope": {"sequences": 5}}}
+    every = itertools.product(("drop", "next_choice"), ("micro_batch", "sequence", {"sequences": 3}),
+                              ("position", "probability", "batch_priority", "random"))
+    for i, (overflow, scope, order) in enumerate(every):
+        rule = {"factor": (1.0, 0.75, 1.1, 0.9, 1.25)[i % 5], "order": order, "overflow": overflow, "scope": scope}
+        rule.update({"renormalize": True} if i % 3 == 1 else {})
+        rule.update({"min": 3} if i % 7 == 4 else {})
+        rules[f"{overflow} {order} {scope if isinstance(scope, str) else 'sequences'}"] = rule
+    return rules
 
+
+CAPACITIES = capacity_rules()
+
+# `route` has no average of earlier counts, and every rule goes by ratios of counts, so that `ema` must leave the first
+# step what it is; tests/core/moe/bias_test.cpp averages over steps.
 BIASES = {
     "given bias": {"type": "none"},
     "sign": {"type": "sign", "rate": 0.01},
@@ -114,10 +117,11 @@ def block(router, experts, balance, **rest):
     return {"num_experts": experts, "top_k": router.top_k, "router": router.options, "balance": balance, **rest}
 
 
-def fits(router, rule):
-    if rule and not router.capacity or rule.get("overflow") and not router.ranks:
-        return False
-    return not (rule.get("renormalize") and router.top_k == 1)
+def capacity_for(router, rule):
+    """The rule as the router can take it, or None."""
+    if rule and not router.capacity or rule.get("overflow") == "next_choice" and not router.ranks:
+        return None
+    return {key: value for key, value in rule.items() if key != "renormalize" or router.top_k > 1}
 
 
 def inputs_of(router, training):
@@ -129,9 +133,11 @@ def combinations(experts):
     found = []
     for r, router in enumerate(routers(experts)):
         for c, (name, rule) in enumerate(CAPACITIES.items()):
-            if not fits(router, rule):
+            rule = capacity_for(router, rule)
+            if rule is None:
                 continue
-            training = (r + c) % 2 == 0 or rule.get("order") == "random"
+            random = rule.get("order") == "random"  # in evaluation it is `position`
+            training = (r + c) % 3 > 0 if random else (r + c) % 2 == 0
             terms = terms_of(router, training)
             first = (3 * c) % max(len(terms), 1)
             found.append(Combination(f"{router.name}, {name}, {'training' if training else 'evaluation'}",
@@ -144,18 +150,47 @@ def combinations(experts):
             found.append(Combination(f"{router.name}, fp32", block(router, experts, terms_of(router, False)[:3]), False,
                                      (), "F32"))
         if router.bias:
-            found += with_biases(router, experts)
+            found += with_biases(router, experts, 3 * r)
     return found
 
 
-def with_biases(router, experts):
-    found = []
+def with_biases(router, experts, turn):
+    """Every bias rule, each with another capacity; `turn` is where those begin."""
+    found, capacities = [], list(CAPACITIES.items())
     for b, (name, rule) in enumerate(BIASES.items()):
         if rule["type"] == "quantile" and router.groups:
             continue
         given = "factor" if rule["type"] == "multiplicative" else "bias"
         terms = [{"type": "load_balance", "count": "unbiased"}, {"type": "importance"}]
-        found.append(Combination(f"{router.name}, {name}", block(router, experts, terms, bias=rule), b % 2 == 0, (given,)))
+        seats, capacity = capacities[(turn + 5 * b) % len(capacities)]
+        found.append(Combination(f"{router.name}, {name}, {seats}",
+                                 block(router, experts, terms, bias=rule, capacity=capacity_for(router, capacity)),
+                                 b % 2 == 0, (given,)))
     unbiased = {"type": "sign", "rate": 0.01, "ema": 0.5}
     found.append(Combination(f"{router.name}, sign from zero", block(router, experts, [], bias=unbiased), True))
     return found
+
+
+def features(combination):
+    """What a combination tries."""
+    moe, capacity = combination.moe, combination.moe.get("capacity", {})
+    found = {("router", json.dumps(moe["router"]), moe["top_k"]), ("training", combination.training),
+             ("inputs", combination.inputs), ("dtype", combination.dtype), ("bias", json.dumps(moe.get("bias", {})))}
+    for term in moe["balance"]:
+        found.add(("term", *(str(term.get(key)) for key in ("type", "scope", "count", "first_choice", "f"))))
+    if capacity:
+        found.add(("capacity", *(str(capacity.get(key)) for key in ("order", "overflow", "scope"))))
+        found.add(("bias with capacity", "bias" in moe))
+    return found | {("capacity key", key) for key in capacity}
+
+
+def reduced(found):
+    """Every eighth combination, and as few others as bring in the features that those lack."""
+    has = [features(combination) for combination in found]
+    chosen = set(range(0, len(found), 8))
+    missing = set().union(*has) - set().union(*(has[i] for i in chosen))
+    while missing:
+        best = max(range(len(found)), key=lambda i: len(has[i] & missing))
+        chosen.add(best)
+        missing -= has[best]
+    return [found[i] for i in sorted(chosen)]

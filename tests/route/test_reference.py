@@ -11,6 +11,8 @@ except ImportError:
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import combinations  # noqa: E402
+import grid  # noqa: E402
 from reference import batch_choice, hashing, mathematics as m, tensor_file, terms  # noqa: E402
 from reference.capacity import limit  # noqa: E402
 from reference.decision import Context  # noqa: E402
@@ -252,6 +254,32 @@ class Terms(unittest.TestCase):
         self.assertAlmostEqual(self.value({"type": "communication", "groups": 3}), expected)
         self.assertAlmostEqual(self.value({"type": "communication", "groups": 1}), 1.0)
 
+    def test_communication_counts_the_groups_that_a_token_can_reach(self):
+        # Both experts of the one half that is kept: M = 1, f'' = 2. Without a limit: M = 2, f'' = 1.
+        logits, term = LN(np.array([[0.4, 0.3, 0.2, 0.1]])), {"type": "communication", "groups": 2}
+        limited = block("top_k", 4, 2, groups=2, kept_groups=1, balance=[term])
+        self.assertAlmostEqual(route({"logits": logits}, limited)["term.0"][0], 2 * 0.7)
+        self.assertAlmostEqual(route({"logits": logits}, block("top_k", 4, 2, balance=[term]))["term.0"][0], 0.7)
+        # Experts 0 and 1 of the better branch, one group of 2: M = 1, f'' = 2.
+        branches = block("hierarchical", 4, 2, branches=[2, 2], kept=[1, 2], balance=[term])
+        logits = LN(np.array([[6.0, 4.0, 3.0, 1.0, 1.0, 1.0]]))
+        self.assertAlmostEqual(route({"logits": logits}, branches)["term.0"][0], 2 * 0.6)
+
+    def test_relu_l1(self):
+        # a = (E/K) * (1, 1/2) = (2, 1); (2 * 3 + 1 * 3) / 2; gradient a/T where s > 0
+        logits = np.array([[2.0, -1.0], [1.0, 3.0]])
+        out = route({"logits": logits}, block("relu", 2, 1, balance=[{"type": "relu_l1"}]))
+        self.assertAlmostEqual(out["term.0"][0], 4.5)
+        np.testing.assert_allclose(out["term_grad.0"], [[1.0, 0.0], [1.0, 0.5]])
+
+    def test_orthogonal(self):
+        # W W^T - I = ((4, 2), (2, 0))
+        weight = np.array([[1.0, 2.0], [0.0, 1.0]])
+        value, gradient = terms.orthogonal(weight)
+        self.assertAlmostEqual(value, 8.0)
+        np.testing.assert_allclose(gradient, [[2.0, 6.0], [2.0, 4.0]])
+        self.assertAlmostEqual(terms.orthogonal(np.eye(3))[0], 0.0)
+
     def test_magnitudes(self):
         p = np.array([1.4, 1.15, 1.45]) / 4
         self.assertAlmostEqual(self.value({"type": "entropy"}), LN(3) + (p * LN(p)).sum())
@@ -330,6 +358,40 @@ class Biases(unittest.TestCase):
         np.testing.assert_allclose(out["new_bias"], [-0.05, 0.05])
         moved = route({"logits": logits, "bias": out["new_bias"] + np.array([-1e-9, 1e-9])}, block("deepseek_moe", 2, 1))
         self.assertEqual(moved["counts"].tolist(), [1, 1])
+
+    def test_quantile_takes_four_tokens_over_four_experts(self):
+        # Sixteenths. K = 1: experts 0, 1, 0, 1. Theta, the second largest: 4, 4, 7, 7. Margins of expert 0: 6, 0, 1, -5, of
+        # expert 1: 0, 6, -5, 1, of expert 2: -2, -4, 0, -7, of expert 3: -4, -2, -7, 0. The second largest of each:
+        # 1, 1, -2, -2; b = -that less its mean 0.5.
+        s = np.array([[10.0, 4, 2, 0], [4, 10, 0, 2], [8, 2, 7, 0], [2, 8, 0, 7]]) / 16
+        logits = np.where(s > 0, LN(np.where(s > 0, s, 1.0) / (1 - s)), -1e3)
+        moe = block("top_k", 4, 1, score="sigmoid", normalize=False, bias={"type": "quantile"})
+        out = route({"logits": logits}, moe)
+        self.assertEqual(out["counts"].tolist(), [2, 2, 0, 0])
+        np.testing.assert_allclose(out["new_bias"], np.array([-1.5, -1.5, 1.5, 1.5]) / 16, atol=1e-15)
+        self.assertEqual(route({"logits": logits, "bias": out["new_bias"]}, moe)["counts"].tolist(), [1, 1, 1, 1])
+
+
+class Grid(unittest.TestCase):
+    def test_every_order_overflow_and_scope_is_in_both(self):
+        every = combinations.combinations(16)
+        for found in (every, combinations.reduced(every)):
+            rules = [c.moe["capacity"] for c in found if c.moe.get("capacity", {}).get("order")]
+            self.assertEqual(len({(r["order"], r["overflow"], str(r["scope"])) for r in rules}), 4 * 2 * 3)
+
+    def test_the_reduced_grid_leaves_no_feature_out(self):
+        every = combinations.combinations(16)
+        some = combinations.reduced(every)
+        self.assertLess(len(some), len(every) / 5)
+        for wanted in (lambda c: c.moe["router"]["type"], lambda c: c.dtype, lambda c: c.inputs,
+                       lambda c: str(c.moe.get("bias"))):
+            self.assertEqual({wanted(c) for c in some}, {wanted(c) for c in every})
+        self.assertIn("load", {term["type"] for c in some for term in c.moe["balance"]})
+        self.assertTrue(any("bias" in c.moe and c.moe.get("capacity") for c in some))
+
+    def test_a_missing_metric_is_a_difference(self):
+        expected = {"counts": np.array([1, 1]), "kept": np.array([[1], [1]]), "expert_ids": np.array([[0], [1]])}
+        self.assertEqual(set(grid.metrics_of({}, expected, {"load_max": 1.0, "drop_rate": None}).values()), {0.0, np.inf})
 
 
 if __name__ == "__main__":

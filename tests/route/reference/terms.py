@@ -53,12 +53,19 @@ def communication(term, decision, router, context):
     tokens, experts = decision.scores.shape
     groups = term["groups"]
     reach = decision.mask.reshape(tokens, groups, -1).any(axis=2).sum(axis=0)
-    limited = router.get("groups", 1) > 1
-    most = min(context.top_k, router["kept_groups"] if limited else groups)
-    load = groups / (most * tokens) * reach
+    load = groups / (most_reached(groups, router, context) * tokens) * reach
     mean = decision.probs.mean(axis=0).reshape(groups, -1).sum(axis=1)
     grad = np.tile(np.repeat(load, experts // groups) / tokens, (tokens, 1))
     return (load * mean).sum(), decision.probs_backward(grad)
+
+
+def most_reached(groups, router, context):
+    """M: how many groups the experts of one token are in at most, by the router's own groups where it keeps some of them."""
+    parts, kept = router.get("groups", 1), router.get("kept_groups", 1)
+    if router["type"] == "hierarchical":
+        parts, kept = router["branches"][0], router["kept"][0]
+    experts = context.num_experts if router["type"] == "soft" else context.top_k
+    return min(experts, groups, kept if kept < parts else groups)
 
 
 def squared_variation(x):
@@ -99,5 +106,18 @@ def token_entropy(term, decision, router, context):
     return -(p * logs).sum() / len(p), decision.probs_backward(np.where(p > 0, -(logs + 1.0), 0.0) / len(p))
 
 
+def relu_l1(term, decision, router, context):
+    """The relu router's own: scores weighted by how many tokens activate the expert; no gradient through that."""
+    tokens, experts = decision.scores.shape
+    active = experts / context.top_k * decision.counts / tokens
+    return (active * decision.scores).sum() / tokens, decision.weights_backward(np.tile(active / tokens, (tokens, 1)))
+
+
+def orthogonal(weight):
+    """The sum of |W W^T - I| of a router's weight [E, D], and its gradient by that weight."""
+    apart = weight @ weight.T - np.eye(len(weight))
+    return np.abs(apart).sum(), 2.0 * np.sign(apart) @ weight
+
+
 VALUES = {"load_balance": load_balance, "device": device, "communication": communication, "importance": importance,
-          "load": load, "z": z, "entropy": entropy, "token_entropy": token_entropy}
+          "load": load, "z": z, "entropy": entropy, "token_entropy": token_entropy, "relu_l1": relu_l1}
