@@ -2,36 +2,19 @@
 
 #include <algorithm>
 #include <functional>
-#include <regex>
 #include <string>
 #include <vector>
 
+#include "tests/support/bad_input.h"
 #include "tests/support/tiny_run.h"
 
 namespace switchyard::test {
 namespace {
 
-using Words = std::vector<std::string>;
-
-/// A thing that a user may get wrong: `arguments` prepares it in a folder and names the command.
-struct BadInput {
-  std::string name;
-  int code;
-  int ranks;  ///< 0 = without a launcher
-  std::function<Words(const TempFolder&)> arguments;
-};
-
 Words train(const TempFolder& temp, const Words& overrides = {}) {
   Words words = {"train", temp.write("tiny.yaml", kTinyConfig), "run.dir=" + temp.path("run")};
   words.insert(words.end(), overrides.begin(), overrides.end());
   return words;
-}
-
-/// The bytes of a safetensors file.
-std::string safetensors(const std::string& header, const std::string& content) {
-  std::string size(8, '\0');
-  for (size_t i = 0; i < 4; ++i) size[i] = static_cast<char>((header.size() >> (8 * i)) & 0xff);
-  return size + header + content;
 }
 
 /// Training of a config of one's own.
@@ -228,108 +211,21 @@ std::vector<BadInput> checkpoint_inputs() {
                    std::filesystem::remove(first_shard(temp));
                    return train(temp, kMustResume);
                  }),
+      {"a checkpoint of a hash router of another vocabulary", 2, 2,
+       [](const TempFolder& temp) {
+         Words hash = {"train.steps=10", "moe.router.type=hash", "moe.balance=[]",
+                       "moe.bias.type=none"};
+         const auto first = run(switchyard(2, train(temp, hash)), temp.path());
+         INFO(first.err);
+         REQUIRE(first.code == 0);
+         hash[0] = "train.steps=20";
+         hash.push_back("data.content_tokens=48");
+         return train(temp, hash);
+       }},
       override_of("no checkpoint where one must be", 2, {"run.resume=must"}),
       override_of("a loss that is not finite", 2,
                   {"optim.lr=1e30", "optim.min_lr=1e30", "optim.warmup_steps=0"}, 3),
   };
-}
-
-/// `switchyard route` of a file with this header and these bytes.
-BadInput scores(const std::string& name, const std::string& header, size_t bytes,
-                const Words& more = {}) {
-  return {name, 2, 0, [=](const TempFolder& temp) {
-            const std::string content(bytes, '\0');
-            Words words = {"route", temp.write("s.safetensors", safetensors(header, content)),
-                           temp.write("my.yaml", "moe: {num_experts: 4, balance: []}\n"), "--out",
-                           temp.path("out.safetensors")};
-            words.insert(words.end(), more.begin(), more.end());
-            return words;
-          }};
-}
-
-std::vector<BadInput> scores_inputs() {
-  const std::string logits = R"("logits":{"dtype":"F32","shape":[4,4],"data_offsets":[0,64]})";
-  const std::string good = "{" + logits + "}";
-  return {
-      {"a scores file that is not there", 2, 0,
-       [](const TempFolder& temp) {
-         return Words{"route", temp.path("none.safetensors"),
-                      temp.write("my.yaml", "moe: {num_experts: 4}\n"), "--out",
-                      temp.path("out.safetensors")};
-       }},
-      scores("a scores file cut short", good, 60),
-      scores("a scores file without logits",
-             R"({"tokens":{"dtype":"I64","shape":[2],"data_offsets":[0,16]}})", 16),
-      scores("an unknown tensor of a scores file",
-             R"({"logit":{"dtype":"F32","shape":[4,4],"data_offsets":[0,64]}})", 64),
-      scores("logits of another rank",
-             R"({"logits":{"dtype":"F32","shape":[16],"data_offsets":[0,64]}})", 64),
-      scores("logits of another type",
-             R"({"logits":{"dtype":"I64","shape":[2,4],"data_offsets":[0,64]}})", 64),
-      scores("logits without a token",
-             R"({"logits":{"dtype":"F32","shape":[0,4],"data_offsets":[0,0]}})", 0),
-      {"logits that are not finite", 2, 0,
-       [good](const TempFolder& temp) {
-         std::string content(64, '\0');
-         content[26] = '\x80', content[27] = '\x7f';
-         return Words{"route", temp.write("s.safetensors", safetensors(good, content)),
-                      temp.write("my.yaml", "moe: {num_experts: 4, balance: []}\n"), "--out",
-                      temp.path("out.safetensors")};
-       }},
-      scores("logits for another number of experts", good, 64, {"moe.num_experts=8"}),
-      scores("tokens of another number",
-             "{" + logits + R"(,"tokens":{"dtype":"I64","shape":[3],"data_offsets":[64,88]}})", 88),
-      scores("noise outside training",
-             "{" + logits + R"(,"noise":{"dtype":"F32","shape":[4,4],"data_offsets":[64,128]}})",
-             128),
-      scores("noise for a router that has none",
-             "{" + logits + R"(,"noise":{"dtype":"F32","shape":[4,4],"data_offsets":[64,128]}})",
-             128, {"--train"}),
-      scores("tokens that are no whole sequences", good, 64, {"--sequence-length", "3"}),
-      {"an output in a folder that is not there", 2, 0,
-       [good](const TempFolder& temp) {
-         return Words{
-             "route", temp.write("s.safetensors", safetensors(good, std::string(64, '\0'))),
-             temp.write("my.yaml", "moe: {num_experts: 4}\n"), "--out", temp.path("none/o")};
-       }},
-  };
-}
-
-/// Places, hashes and losses differ between machines; the docs name them by a word.
-std::string without_places(std::string text, const TempFolder& temp) {
-  const std::string folder = temp.path();
-  for (size_t at; (at = text.find(folder)) != std::string::npos;)
-    text.replace(at, folder.size(), "DIR/");
-  text = std::regex_replace(text, std::regex("loss \\S+ and gradient norm \\S+"),
-                            "loss X and gradient norm Y");
-  return std::regex_replace(text, std::regex("\\b[0-9a-f]{32}\\b"), "HASH");
-}
-
-/// The one error line of a bad input, as docs/errors.md shows it.
-std::string entry_of(const BadInput& input) {
-  const TempFolder temp;
-  const auto outcome = run(switchyard(input.ranks, input.arguments(temp)), temp.path());
-  INFO(input.name << "\n" << outcome.out << outcome.err);
-  CHECK(outcome.code == input.code);
-  Words errors;
-  for (const auto& line : lines_of(outcome.out + outcome.err))
-    if (line.rfind("error:", 0) == 0) errors.push_back(line);
-  CHECK(errors.size() == 1);
-  const std::string line = errors.empty() ? "" : without_places(errors.front(), temp);
-  return "**" + input.name + "** (" + std::to_string(input.code) + ")\n```\n" + line + "\n```\n";
-}
-
-void compare_with_docs(const std::string& section, const std::vector<BadInput>& inputs) {
-  std::string expected;
-  for (const auto& input : inputs) expected += entry_of(input);
-  const std::string page = read_text(SWITCHYARD_SOURCE_DIR "/docs/errors.md");
-  const std::string begin = "<!-- " + section + " -->\n";
-  const size_t from = page.find(begin);
-  REQUIRE(from != std::string::npos);
-  const std::string found = page.substr(from + begin.size(), expected.size());
-  if (found != expected) std::ofstream("errors_" + section + ".md") << expected;
-  INFO("what docs/errors.md should hold is in errors_" << section << ".md of the build folder");
-  CHECK(found == expected);
 }
 
 TEST_CASE("Each bad config gets the one line that docs/errors.md shows") {
@@ -338,10 +234,6 @@ TEST_CASE("Each bad config gets the one line that docs/errors.md shows") {
 
 TEST_CASE("Bad data gets the one line that docs/errors.md shows") {
   compare_with_docs("data", data_inputs());
-}
-
-TEST_CASE("Bad recorded logits get the one line that docs/errors.md shows") {
-  compare_with_docs("scores", scores_inputs());
 }
 
 TEST_CASE("Each bad checkpoint and number gets the one line that docs/errors.md shows") {
