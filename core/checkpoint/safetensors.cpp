@@ -9,7 +9,7 @@
 
 #include "core/base/error.h"
 #include "core/checkpoint/hash.h"
-#include "core/checkpoint/shown.h"
+#include "core/checkpoint/strict_json.h"
 #include "core/checkpoint/tensor_bytes.h"
 
 namespace switchyard {

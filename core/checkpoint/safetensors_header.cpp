@@ -11,7 +11,6 @@
 #include <tuple>
 
 #include "core/base/error.h"
-#include "core/checkpoint/shown.h"
 #include "core/checkpoint/strict_json.h"
 #include "core/checkpoint/tensor_bytes.h"
 

@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
-#include "core/checkpoint/shown.h"
 #include "core/checkpoint/strict_json.h"
 #include "trainers/import/as_bad_input.h"
 #include "trainers/import/hf_families.h"

@@ -6,7 +6,7 @@
 #include <map>
 #include <set>
 
-#include "core/checkpoint/shown.h"
+#include "core/checkpoint/strict_json.h"
 
 namespace switchyard {
 namespace {

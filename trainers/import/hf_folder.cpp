@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
-#include "core/checkpoint/shown.h"
 #include "core/checkpoint/strict_json.h"
 #include "core/checkpoint/tensor_bytes.h"
 #include "trainers/import/as_bad_input.h"

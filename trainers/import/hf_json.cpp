@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "core/base/error.h"
-#include "core/checkpoint/shown.h"
+#include "core/checkpoint/strict_json.h"
 
 namespace switchyard {
 

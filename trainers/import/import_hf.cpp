@@ -10,7 +10,7 @@
 
 #include "core/base/error.h"
 #include "core/base/local_communicator.h"
-#include "core/checkpoint/shown.h"
+#include "core/checkpoint/strict_json.h"
 #include "core/checkpoint/tensor_bytes.h"
 #include "core/config/fields.h"
 #include "core/config/forms.h"
