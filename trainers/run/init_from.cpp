@@ -45,6 +45,12 @@ std::string on_one_line(std::string text) {
   return text;
 }
 
+/// Whether the seed decides which experts a token goes to: such a table is in no checkpoint.
+bool routes_by_seed(const TrainConfig& config) {
+  return config.num_moe_layers() > 0 && config.moe.router.type == "hash" &&
+         config.moe.router.table != "balanced";
+}
+
 void check_meaning(const VerifiedCheckpoint& checkpoint, const TrainConfig& now) {
   TrainConfig saved = saved_config(checkpoint);
   if (!saved.model.vocab_size) saved.model.vocab_size = now.model.vocab_size;
@@ -52,6 +58,11 @@ void check_meaning(const VerifiedCheckpoint& checkpoint, const TrainConfig& now)
   if (!differences.empty())
     throw CheckpointError(fmt::format("{}: run.init_from needs the same model and moe: {}",
                                       checkpoint.folder, differences));
+  if (routes_by_seed(now) && saved.run.seed != now.run.seed)
+    throw CheckpointError(fmt::format(
+        "{}: run.init_from needs the same run.seed, from which moe.router.table: {} is made: "
+        "{} → {}",
+        checkpoint.folder, now.moe.router.table, saved.run.seed, now.run.seed));
 }
 
 bool is_router_bias(const std::string& name) {
