@@ -30,12 +30,11 @@ class Run {
       : job_(job),
         world_(*job.world),
         training_(build_training(job.loaded.config, world_, job.device)),
+        given_(open_inputs()),
         folder_(world_, config().run.dir,
                 config().run.resume == "never" ? OldRun::kSetAside : OldRun::kKeep),
         checkpoints_(world_, files_, folder_.checkpoints(), config().checkpoint),
-        run_id_(make_run_id(world_)) {
-    training_->trace = open_trace_folder(files_, world_, config());
-  }
+        run_id_(make_run_id(world_)) {}
 
   ExitCode operator()() {
     const std::vector<std::string> notes = resume();
@@ -55,21 +54,35 @@ class Run {
  private:
   const TrainConfig& config() const { return training_->config; }
 
+  // What the run reads beside its data is opened, and refused, before its folder changes. A run
+  // that starts in any case takes its weights here, too.
+  std::vector<std::string> open_inputs() {
+    training_->trace =
+        open_trace_folder(files_, world_, config(), training_->source->fingerprint());
+    return config().run.resume == "never" ? take_weights() : std::vector<std::string>();
+  }
+
+  std::vector<std::string> take_weights() {
+    if (config().run.init_from == "none") return {};
+    return init_from(world_, files_, config().run.init_from, config(), model_state(*training_));
+  }
+
   // Returns what the user should read once the journal is open.
   std::vector<std::string> resume() {
     std::vector<std::string> notes = job_.loaded.notes;
     const auto checkpoint = checkpoints_.find(config().run.resume);
     if (checkpoint) {
       const auto changes = check_resume(*checkpoint, config(), training_->source->fingerprint());
+      start_trace(checkpoint->manifest.metadata.step);
       checkpoints_.load(*checkpoint, training_state(*training_));
       adopt_counters(*training_);
       const auto& numbers = checkpoint->manifest.metadata.numbers;
       if (const auto wall = numbers.find("wall_s"); wall != numbers.end()) earlier_ = wall->second;
       notes.push_back(fmt::format("resumed from step {} of {}", training_->step, folder_.path()));
       notes.insert(notes.end(), changes.begin(), changes.end());
-    } else if (config().run.init_from != "none") {
-      const auto given =
-          init_from(world_, files_, config().run.init_from, config(), model_state(*training_));
+    } else {
+      start_trace(0);
+      const auto given = config().run.resume == "never" ? given_ : take_weights();
       notes.insert(notes.end(), given.begin(), given.end());
     }
     if (!folder_.set_aside().empty())
@@ -77,6 +90,10 @@ class Run {
     const auto notices = checkpoints_.take_notices();
     notes.insert(notes.end(), notices.begin(), notices.end());
     return notes;
+  }
+
+  void start_trace(int64_t step) {
+    if (training_->trace && step < config().train.steps) training_->trace->start(step);
   }
 
   void write_config() {
@@ -193,6 +210,7 @@ class Run {
   Communicator& world_;
   SystemFileOps files_;
   std::unique_ptr<Training> training_;
+  std::vector<std::string> given_;  // notes of run.init_from, where it was taken before the folder
   RunFolder folder_;
   CheckpointManager checkpoints_;
   std::string run_id_;

@@ -60,6 +60,35 @@ TEST_CASE("A run killed at random moments ends with the same bits as an unbroken
   }
 }
 
+TEST_CASE("A run that goes on from an earlier step records over what it takes back") {
+  const TempFolder temp;
+  const std::string record = "train.record_routing=" + temp.path("trace");
+  const auto constant = [&](std::vector<std::string> more) {
+    more.insert(more.end(), {record, "optim.schedule=constant", "eval.every=0"});
+    const auto outcome = run(tiny_training(temp, 1, "run", more), temp.path());
+    INFO(outcome.err);
+    REQUIRE(outcome.code == 0);
+  };
+  constant({"train.steps=30"});
+  const std::string step_22 = temp.read("trace/step-00000022.safetensors");
+  constant({"train.steps=24", "run.resume=" + temp.path("run/checkpoints/step-00000020")});
+
+  CHECK(std::filesystem::exists(temp.path("trace/step-00000024.safetensors")));
+  CHECK_FALSE(std::filesystem::exists(temp.path("trace/step-00000025.safetensors")));
+  CHECK(temp.read("trace/step-00000022.safetensors") == step_22);
+
+  SECTION("and another balancer replays it") {
+    const auto replay =
+        run(tiny_training(temp, 1, "other",
+                          {"train.steps=24", "moe.balance=[]", "moe.bias.type=none", "eval.every=0",
+                           "train.replay_routing=" + temp.path("trace")}),
+            temp.path());
+    INFO(replay.err);
+    CHECK(replay.code == 0);
+    CHECK(logged(temp, "other", "step").size() == 24);
+  }
+}
+
 TEST_CASE("A run goes on with another number of ranks and another expert axis") {
   const TempFolder temp;
   REQUIRE(run(tiny_training(temp, 2, "whole"), temp.path()).code == 0);

@@ -12,10 +12,15 @@ namespace switchyard {
 
 /// A folder of routing decisions: `step-00000001.safetensors` holds for the first step a tensor
 /// `layers.N.expert_ids` [tokens of the step, K] (int32, −1 = none) for every MoE layer, by global
-/// token, so that any number of ranks can replay what any number recorded. Its metadata name the
-/// experts of each layer, K and the shape of the step.
+/// token, so that any number of ranks can replay what any number recorded. Its metadata name what a
+/// run that replays it must share: data, seed, the shape of the step, the sizes of the model, its
+/// MoE layers, their experts and K; and the folder of the run that recorded it.
 class TraceFolder : public RoutingTrace {
  public:
+  /// Before the first step of a run that goes on from `step`: recorded steps beyond it are removed.
+  /// Collective. Throws ConfigError, and removes nothing, where the folder holds steps of another
+  /// run, or any for a run that starts at step 0; or where it cannot be made.
+  virtual void start(int64_t step) = 0;
   /// Before the first forward pass of a step: fetches what it replays. Collective.
   virtual void begin_step(int64_t step) = 0;
   /// After the last one: writes what it recorded, a file at a time and whole. Collective; a failed
@@ -23,9 +28,13 @@ class TraceFolder : public RoutingTrace {
   virtual void end_step() = 0;
 };
 
-/// For `train.record_routing` and `train.replay_routing`; nullptr when neither is set. Collective.
-/// Throws ConfigError where a step to replay is missing or was recorded by another model.
+/// For `train.record_routing` and `train.replay_routing` of a resolved config; nullptr when neither
+/// is set. `data` is the fingerprint of the token source, compared like the rest. Collective.
+/// Throws ConfigError where a step to replay is missing or was recorded by another model or from
+/// other data, and, under `run.resume: never`, what start(0) would throw: the run folder is still
+/// as it was.
 std::unique_ptr<TraceFolder> open_trace_folder(FileOps& files, Communicator& world,
-                                               const TrainConfig& config);
+                                               const TrainConfig& config,
+                                               const std::string& data = "");
 
 }  // namespace switchyard

@@ -4,8 +4,10 @@
 
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <functional>
 
 #include "core/base/error.h"
+#include "core/base/local_communicator.h"
 #include "parallel/comm/thread_communicator.h"
 #include "tests/support/temp_folder.h"
 #include "trainers/step/train_step.h"
@@ -42,12 +44,17 @@ struct Steps {
   std::vector<std::vector<int64_t>> load;
 };
 
+std::unique_ptr<TraceFolder> open_trace(FileOps& files, const Training& training) {
+  return open_trace_folder(files, *training.world, training.config, training.source->fingerprint());
+}
+
 Steps train(const TrainConfig& config, int ranks) {
   Steps result;
   run_ranks(ranks, [&](Communicator& world) {
     auto training = build_training(config, world, at::kCPU);
     SystemFileOps files;
-    training->trace = open_trace_folder(files, world, training->config);
+    training->trace = open_trace(files, *training);
+    if (training->trace) training->trace->start(0);
     for (int64_t step = 0; step < config.train.steps; ++step) {
       const StepReport report = train_step(*training);
       if (world.rank() != 0) continue;
@@ -58,13 +65,44 @@ Steps train(const TrainConfig& config, int ranks) {
   return result;
 }
 
-std::string error_of(const TrainConfig& config) {
+// "" where nothing is wrong.
+std::string error_of(const std::function<void()>& body) {
   try {
-    train(config, 2);
+    body();
   } catch (const Error& error) {
+    CHECK(error.code() == ExitCode::kBadInput);
     return error.what();
   }
   return "";
+}
+
+std::string error_of(const TrainConfig& config) {
+  return error_of([&] { train(config, 2); });
+}
+
+// What a process does that goes on from `step`, as far as the trace is concerned.
+void go_on(const TrainConfig& config, int64_t step) {
+  const auto alone = make_local_communicator();
+  const auto training = build_training(config, *alone, at::kCPU);
+  SystemFileOps files;
+  open_trace(files, *training)->start(step);
+}
+
+std::vector<std::string> names_in(const std::string& folder) {
+  SystemFileOps files;
+  return files.list(folder);
+}
+
+std::string file(int64_t steps) {
+  return "step-0000000" + std::to_string(steps) + ".safetensors";
+}
+
+// Four steps recorded in temp.path("trace").
+TrainConfig recorded(const TempFolder& temp) {
+  TrainConfig config = small_config();
+  config.train.record_routing = temp.path("trace");
+  train(config, 1);
+  return config;
 }
 
 }  // namespace
@@ -103,29 +141,223 @@ TEST_CASE("A replayed run follows the assignments and not its own router") {
         temp.read("trace/step-00000003.safetensors"));
 }
 
-TEST_CASE("Assignments of another model are refused, with what differs") {
+TEST_CASE("Another balancer, router, bias and capacity may follow a trace") {
   const TempFolder temp;
   TrainConfig config = small_config();
+  config.train.record_routing = temp.path("trace");
+  const Steps first = train(config, 1);
+
+  TrainConfig other = small_config();
+  other.train.replay_routing = temp.path("trace");
+  SECTION("balance") {
+    other.moe.balance = {{"load_balance", 0.5}};
+  }
+  SECTION("bias and router") {
+    other.moe.router.score = "sigmoid";
+    other.moe.bias.type = "sign";
+  }
+  SECTION("capacity") {
+    other.moe.capacity.factor = 1.0;
+  }
+  CHECK(train(other, 2).load == first.load);
+}
+
+TEST_CASE("Assignments of another model are refused, with what differs") {
+  const TempFolder temp;
+  recorded(temp);
+  TrainConfig other = small_config();
+  other.train.replay_routing = temp.path("trace");
+  const auto refused = [&](const std::string& what) {
+    CHECK_THAT(error_of(other), Catch::Contains("train.replay_routing: " + temp.path("trace/") +
+                                                file(1) + " was recorded with " + what));
+  };
+  SECTION("experts") {
+    other.moe.num_experts = 16;
+    refused("moe.num_experts: 8, this run has 16");
+  }
+  SECTION("experts of another kind") {
+    other.moe.num_experts = 6;
+    other.moe.zero_experts = 2;
+    refused("moe.num_experts: 8, this run has 6");
+  }
+  SECTION("experts of a token") {
+    other.moe.top_k = 3;
+    refused("moe.top_k: 2, this run has 3");
+  }
+  SECTION("layers with experts") {
+    other.moe.layers.kind = LayerPattern::Kind::kAll;
+    refused("MoE layers: 1, this run has 0, 1");
+  }
+  SECTION("layers") {
+    other.model.num_layers = 3;
+    other.moe.layers.kind = LayerPattern::Kind::kList;
+    other.moe.layers.list = {1};
+    refused("model.num_layers: 2, this run has 3");
+  }
+  SECTION("width") {
+    other.model.hidden_dim = 64;
+    refused("model.hidden_dim: 32, this run has 64");
+  }
+  SECTION("vocabulary") {
+    other.model.vocab_size = 100;
+    refused("model.vocab_size: ");
+  }
+}
+
+TEST_CASE("Assignments of other tokens are refused, with what differs") {
+  const TempFolder temp;
+  recorded(temp);
+  TrainConfig other = small_config();
+  other.train.replay_routing = temp.path("trace");
+  const auto refused = [&](const std::string& what) {
+    CHECK_THAT(error_of(other), Catch::Contains(file(1) + " was recorded with " + what));
+  };
+  SECTION("of another corpus") {
+    other.data.seed = 2;
+    refused("data: synthetic tagged seed 1 ");
+    CHECK_THAT(error_of(other), Catch::Contains(", this run has synthetic tagged seed 2 "));
+  }
+  SECTION("in another order") {
+    other.run.seed = 7;
+    refused("run.seed: 1, this run has 7");
+  }
+  SECTION("of longer steps") {
+    other.train.sequences_per_step = 12;
+    refused("train.sequences_per_step: 8, this run has 12");
+  }
+  SECTION("of shorter sequences") {
+    other.train.sequence_length = 4;
+    refused("train.sequence_length: 8, this run has 4");
+  }
+}
+
+TEST_CASE("Micro-batches of another size hold other tokens where each has one domain") {
+  const TempFolder temp;
+  TrainConfig config = small_config();
+  config.data.sampler = "single_domain";
   config.train.record_routing = temp.path("trace");
   train(config, 1);
 
   TrainConfig other = small_config();
+  other.data.sampler = "single_domain";
   other.train.replay_routing = temp.path("trace");
-  SECTION("experts") {
-    other.moe.num_experts = 16;
-    CHECK_THAT(error_of(other), Catch::Contains("step-00000001.safetensors was recorded with "
-                                                "moe.num_experts: 8, this run has 16"));
+  CHECK(error_of(other) == "");
+  other.train.micro_sequences = 2;
+  CHECK_THAT(error_of(other),
+             Catch::Contains("recorded with train.micro_sequences: 4, this run has 2"));
+}
+
+TEST_CASE("Every file of a trace is checked, before the first step and when it is read") {
+  const TempFolder temp;
+  recorded(temp);
+  TrainConfig config = small_config();
+  config.run.seed = 2;
+  config.train.record_routing = temp.path("other");
+  train(config, 1);
+  const auto mix_in = [&] {
+    std::filesystem::copy_file(temp.path("other/") + file(3), temp.path("trace/") + file(3),
+                               std::filesystem::copy_options::overwrite_existing);
+  };
+  const std::string expected = file(3) + " was recorded with run.seed: 2, this run has 1";
+
+  TrainConfig replaying = small_config();
+  replaying.train.replay_routing = temp.path("trace");
+  SECTION("a step of another run") {
+    mix_in();
+    CHECK_THAT(error_of([&] { go_on(replaying, 0); }), Catch::Contains(expected));
   }
-  SECTION("layers") {
-    other.moe.layers.kind = LayerPattern::Kind::kAll;
-    CHECK_THAT(error_of(other), Catch::Contains("recorded with MoE layers: 1, this run has 0, 1"));
+  SECTION("a step that another run has replaced since") {
+    const auto alone = make_local_communicator();
+    const auto training = build_training(replaying, *alone, at::kCPU);
+    SystemFileOps files;
+    const auto trace = open_trace(files, *training);
+    mix_in();
+    trace->begin_step(1);
+    CHECK_THAT(error_of([&] { trace->begin_step(2); }), Catch::Contains(expected));
   }
-  SECTION("steps") {
-    other.train.steps = 5;
-    CHECK_THAT(error_of(other), Catch::Contains("step-00000005.safetensors is missing"));
+  SECTION("a step that is missing") {
+    replaying.train.steps = 5;
+    CHECK_THAT(error_of(replaying), Catch::Contains(file(5) + " is missing"));
   }
   SECTION("a damaged file") {
-    std::filesystem::resize_file(temp.path("trace/step-00000002.safetensors"), 100);
-    CHECK_THAT(error_of(other), Catch::Contains("step-00000002.safetensors"));
+    std::filesystem::resize_file(temp.path("trace/") + file(2), 100);
+    CHECK_THAT(error_of(replaying), Catch::Contains(file(2)));
+  }
+}
+
+TEST_CASE("A run that starts records into no folder that holds steps") {
+  const TempFolder temp;
+  TrainConfig config = recorded(temp);
+  const std::string before = temp.read("trace/" + file(2));
+  config.train.steps = 2;
+  CHECK_THAT(error_of(config), Catch::Contains("train.record_routing: " + temp.path("trace") +
+                                               " holds 4 recorded steps already"));
+  CHECK(names_in(temp.path("trace")).size() == 4);
+  CHECK(temp.read("trace/" + file(2)) == before);
+
+  SECTION("which a run that never resumes learns before it sets its folder aside") {
+    config.run.dir = temp.path("run");
+    config.run.resume = "never";
+    const auto open = [&] {
+      const auto alone = make_local_communicator();
+      const auto training = build_training(config, *alone, at::kCPU);
+      SystemFileOps files;
+      open_trace(files, *training);
+    };
+    CHECK_THAT(error_of(open), Catch::Contains("holds 4 recorded steps already"));
+    config.run.dir = temp.path();
+    CHECK(error_of(open) == "");  // it lies in the run folder, and goes aside with it
+  }
+  SECTION("other files do not matter") {
+    temp.write("mixed/step-1.safetensors", "x");
+    temp.write("mixed/notes.txt", "x");
+    config.train.record_routing = temp.path("mixed");
+    CHECK(error_of(config) == "");
+  }
+}
+
+TEST_CASE("A run that goes on removes the steps that it recorded beyond its checkpoint") {
+  const TempFolder temp;
+  TrainConfig config = recorded(temp);
+  go_on(config, 2);
+  CHECK(names_in(temp.path("trace")) == std::vector<std::string>{file(1), file(2)});
+}
+
+TEST_CASE("A run that goes on removes no step of another run") {
+  const TempFolder temp;
+  TrainConfig config = recorded(temp);
+  const auto refused = [&](const std::string& what) {
+    CHECK_THAT(error_of([&] { go_on(config, 2); }),
+               Catch::Contains("train.record_routing: " + temp.path("trace/") + file(1) +
+                               " was recorded with " + what));
+    CHECK(names_in(temp.path("trace")).size() == 4);
+  };
+  SECTION("of another folder") {
+    config.run.dir = temp.path("elsewhere");
+    refused("run.dir: ");
+  }
+  SECTION("of another seed") {
+    config.run.seed = 5;
+    refused("run.seed: 1, this run has 5");
+  }
+}
+
+TEST_CASE("Folders of a trace that cannot serve are refused") {
+  const TempFolder temp;
+  recorded(temp);
+  TrainConfig config = small_config();
+  config.train.replay_routing = temp.path("trace");
+  SECTION("recording into the folder that is replayed") {
+    config.train.record_routing = temp.path("trace/");
+    CHECK_THAT(error_of(config), Catch::Contains("is the folder of train.replay_routing, too"));
+  }
+  SECTION("replaying what run.resume: never is about to set aside") {
+    config.run.dir = temp.path();
+    config.run.resume = "never";
+    CHECK_THAT(error_of(config), Catch::Contains("lies in the run folder"));
+  }
+  SECTION("recording where no folder can be made") {
+    config.train.record_routing = temp.write("file", "x") + "/trace";
+    CHECK_THAT(error_of(config), Catch::StartsWith("[config] train.record_routing: cannot make"));
   }
 }
