@@ -43,6 +43,9 @@ class Run {
     journal_ = &journal;
     write_config();
     for (const std::string& note : notes) journal.note(note);
+    if (config().eval.every > 0 && !evaluates())
+      journal.note(
+          "the data hold no validation sequence (data.validation: 0): nothing is evaluated");
     start_ = Clock::now();
     while (training_->step < config().train.steps)
       if (!advance()) return ExitCode::kTryAgain;
@@ -160,8 +163,13 @@ class Run {
     for (const std::string& notice : checkpoints_.take_notices()) journal_->note(notice);
   }
 
+  bool evaluates() const {
+    return config().eval.every > 0 &&
+           training_->source->num_validation_sequences(config().sequence_length()) > 0;
+  }
+
   void evaluate_now() {
-    if (config().eval.every == 0) return;
+    if (!evaluates()) return;
     last_eval_ = evaluate(*training_, {.validation = config().eval.sequences});
     journal_->on_eval(*last_eval_);
     const Summary now = summary();

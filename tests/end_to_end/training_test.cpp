@@ -107,6 +107,40 @@ TEST_CASE("A run folder holds what the docs say") {
   }
 }
 
+TEST_CASE("A run without validation data evaluates nothing and says so once") {
+  const TempFolder temp;
+  std::string text;
+  for (int i = 0; i < 2000; ++i) text += "line " + std::to_string(i) + "\n";
+  const auto outcome =
+      run(tiny_training(temp, 1, "run",
+                        {"data.type=text", "data.paths=[" + temp.write("a.txt", text) + "]",
+                         "data.validation=0", "train.steps=10", "eval.every=5"}),
+          temp.path());
+  INFO(outcome.out << outcome.err);
+  REQUIRE(outcome.code == 0);
+  const std::string note = "no validation sequence (data.validation: 0)";
+  const size_t at = outcome.err.find(note);
+  REQUIRE(at != std::string::npos);
+  CHECK(outcome.err.find(note, at + 1) == std::string::npos);
+  CHECK(outcome.out.find("nan") == std::string::npos);
+  CHECK(outcome.out.find("eval ") == std::string::npos);
+  CHECK(temp.read("run/metrics.jsonl").find("\"event\"") == std::string::npos);
+  const auto summary = summary_of(temp, "run");
+  CHECK(summary.at("steps") == 10);
+  CHECK(summary.at("val_nll").is_null());
+  CHECK_FALSE(summary.at("train_nll").is_null());
+
+  SECTION("and is finished all the same") {
+    const auto again =
+        run(tiny_training(temp, 1, "run",
+                          {"data.type=text", "data.paths=[" + temp.path("a.txt") + "]",
+                           "data.validation=0", "train.steps=10", "eval.every=5"}),
+            temp.path());
+    CHECK(again.code == 0);
+    CHECK(again.out.find("this run has finished") != std::string::npos);
+  }
+}
+
 TEST_CASE("A dry run builds the model, prints its size and writes nothing") {
   const TempFolder temp;
   auto command = tiny_training(temp, 1, "run");
