@@ -3,18 +3,42 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <nlohmann/json.hpp>
 
+#include "core/metrics/file_output.h"
 #include "core/metrics/jsonl_sink.h"
 #include "core/metrics/tensorboard_sink.h"
 
 namespace switchyard {
+namespace {
+
+// The evaluation after the last step is written once, however often it is made.
+void cut_evaluation(const std::string& path, int64_t step) {
+  if (!std::filesystem::exists(path)) return;
+  const std::string content = read_file(path);
+  size_t kept = content.size();
+  while (kept > 0) {
+    const size_t before = content.rfind('\n', kept - 2);
+    const size_t begin = before == std::string::npos ? 0 : before + 1;
+    const auto line = nlohmann::json::parse(content.substr(begin, kept - begin), nullptr,
+                                            /*allow_exceptions=*/false);
+    if (!line.is_object() || !line.contains("event") || line.value("step", int64_t{-1}) != step)
+      break;
+    kept = begin;
+  }
+  if (kept < content.size()) write_atomically(path, content.substr(0, kept));
+}
+
+}  // namespace
 
 Journal::Journal(const RunFolder& folder, const TrainConfig& config, const JournalStart& start)
     : first_rank_(start.rank == 0), every_(config.log.every), log_(folder.log(start.rank)) {
   if (!first_rank_) return;
   JsonlSink::cut(folder.metrics(), start.step);
+  if (start.ended) cut_evaluation(folder.metrics(), start.step);
   auto console = std::make_unique<ConsoleSink>(std::cout, start.terminal);
   console_ = console.get();
   sinks_.push_back(std::move(console));

@@ -14,6 +14,7 @@ struct JournalStart {
   int rank = 0;
   int64_t step = 0;       ///< this process goes on from here; later entries are cut
   bool terminal = false;  ///< show a progress bar
+  bool ended = false;     ///< no step follows, but what comes after the last one: that is cut, too
 };
 
 /// Where a run's reports go: console, metrics.jsonl, TensorBoard. Silent on every rank but the

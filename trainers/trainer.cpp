@@ -14,6 +14,7 @@
 #include "trainers/memory.h"
 #include "trainers/run/checkpoint_manager.h"
 #include "trainers/run/init_from.h"
+#include "trainers/run/run_end.h"
 #include "trainers/run/run_folder.h"
 #include "trainers/step/evaluator.h"
 #include "trainers/step/train_step.h"
@@ -38,11 +39,13 @@ class Run {
 
   ExitCode operator()() {
     const std::vector<std::string> notes = resume();
-    if (training_->step >= config().train.steps && repeat_summary()) return ExitCode::kDone;
-    Journal journal(folder_, config(), {world_.rank(), training_->step, job_.terminal});
+    const bool ended = training_->step >= config().train.steps;
+    if (ended && repeat_summary()) return ExitCode::kDone;
+    Journal journal(folder_, config(), {world_.rank(), training_->step, job_.terminal, ended});
     journal_ = &journal;
     write_config();
     for (const std::string& note : notes) journal.note(note);
+    if (ended) recall_last_step();
     if (config().eval.every > 0 && !evaluates())
       journal.note(
           "the data hold no validation sequence (data.validation: 0): nothing is evaluated");
@@ -79,6 +82,7 @@ class Run {
       start_trace(checkpoint->manifest.metadata.step);
       checkpoints_.load(*checkpoint, training_state(*training_));
       adopt_counters(*training_);
+      resumed_hash_ = checkpoint->manifest.state_hash();
       const auto& numbers = checkpoint->manifest.metadata.numbers;
       if (const auto wall = numbers.find("wall_s"); wall != numbers.end()) earlier_ = wall->second;
       notes.push_back(fmt::format("resumed from step {} of {}", training_->step, folder_.path()));
@@ -188,7 +192,7 @@ class Run {
     summary.params_total = size.total;
     summary.params_active = size.active;
     summary.flops_per_token = size.flops_per_token;
-    summary.tokens_per_s = trained_s_ > 0 ? trained_tokens_ / trained_s_ : 0;
+    summary.tokens_per_s = trained_s_ > 0 ? trained_tokens_ / trained_s_ : last_.tokens_per_s;
     summary.peak_rss_mb = peak_memory_of_largest_rank(world_) / (1 << 20);
     summary.ranks = world_.size();
     summary.state_hash = state_hash(world_, training_state(*training_));
@@ -201,13 +205,28 @@ class Run {
     journal_->on_finish(end);
   }
 
-  // A run that has already finished shows its summary again. Every rank sees the same file.
+  // A run that has already finished shows its summary again: every rank does, or none.
   bool repeat_summary() {
-    std::ifstream file(folder_.summary());
-    if (!file) return false;
+    std::string text;
     if (world_.rank() == 0)
-      std::cout << "this run has finished; run.resume=never starts it anew\n" << file.rdbuf();
+      text = final_summary(folder_.summary(), {training_->step, resumed_hash_, evaluates()});
+    text = broadcast_text(world_, text);
+    if (text.empty()) return false;
+    if (world_.rank() == 0)
+      std::cout << "this run has finished; run.resume=never starts it anew\n" << text;
     return true;
+  }
+
+  // A run that was stopped between its last checkpoint and its summary has no step left to take
+  // the summary's numbers from.
+  void recall_last_step() {
+    journal_->note(fmt::format("step {} was the last one, its summary is not written: {}",
+                               training_->step, evaluates() ? "evaluates" : "finishes"));
+    if (world_.rank() != 0) return;
+    const LastStep last = logged_step(folder_.metrics(), training_->step);
+    last_.nll = last.nll;
+    last_.tokens_per_s = last.tokens_per_s;
+    last_.moe["drop_rate"] = {last.drop_rate};
   }
 
   double wall() const {
@@ -222,6 +241,7 @@ class Run {
   RunFolder folder_;
   CheckpointManager checkpoints_;
   std::string run_id_;
+  std::string resumed_hash_;  // of the state that the run goes on from
   Journal* journal_ = nullptr;
   Clock::time_point start_ = Clock::now();
   double earlier_ = 0, trained_tokens_ = 0, trained_s_ = 0;

@@ -60,6 +60,99 @@ TEST_CASE("A run killed at random moments ends with the same bits as an unbroken
   }
 }
 
+/// Evaluation lines of metrics.jsonl at a step.
+int evaluations(const TempFolder& temp, const std::string& dir, int64_t step) {
+  int count = 0;
+  for (const auto& text : lines_of(temp.read(dir + "/metrics.jsonl"))) {
+    const auto line = nlohmann::json::parse(text);
+    if (line.contains("event") && line.at("step") == step) ++count;
+  }
+  return count;
+}
+
+void check_same_end(const nlohmann::json& found, const nlohmann::json& whole) {
+  for (const char* key : {"steps", "tokens", "train_nll", "val_nll", "excess_loss", "drop_rate",
+                          "max_vio_global", "domain_mi", "ranks", "state_hash"}) {
+    INFO(key);
+    CHECK(found.at(key) == whole.at(key));
+    CHECK_FALSE(found.at(key).is_null());
+  }
+}
+
+TEST_CASE("A run killed in its last evaluation ends like an unbroken one") {
+  const std::vector<std::string> short_eval = {"eval.every=100", "eval.sequences=32"},
+                                 long_eval = {"eval.every=100", "eval.sequences=200000"};
+  const TempFolder temp;
+  REQUIRE(run(tiny_training(temp, 1, "whole", short_eval), temp.path()).code == 0);
+  {
+    Program program(tiny_training(temp, 1, "killed", long_eval), temp.path());
+    REQUIRE(wait_until(
+        [&] { return std::filesystem::exists(temp.path("killed/checkpoints/step-00000060")); }));
+    std::mt19937 random(1);
+    const pid_t victim = rank_to_kill(program, 1, random);
+    REQUIRE(victim > 0);
+    kill(victim, SIGKILL);
+    CHECK(program.wait().code == 137);
+  }
+  REQUIRE_FALSE(std::filesystem::exists(temp.path("killed/summary.json")));
+
+  const auto outcome = run(tiny_training(temp, 1, "killed", short_eval), temp.path());
+  INFO(outcome.err);
+  REQUIRE(outcome.code == 0);
+  check_same_end(summary_of(temp, "killed"), summary_of(temp, "whole"));
+  CHECK(evaluations(temp, "killed", 60) == 1);
+  CHECK(logged(temp, "killed", "nll") == logged(temp, "whole", "nll"));
+}
+
+TEST_CASE("A run whose last summary is missing writes it, and its evaluation stays one") {
+  const TempFolder temp;
+  const auto again = [&](int ranks) {
+    const auto outcome = run(tiny_training(temp, ranks, "run"), temp.path());
+    INFO(outcome.err);
+    REQUIRE(outcome.code == 0);
+    return outcome.out;
+  };
+  again(1);
+  const auto whole = summary_of(temp, "run");
+  const std::string metrics = temp.read("run/metrics.jsonl"),
+                    summary = temp.read("run/summary.json");
+  auto of_step_30 = whole;
+  of_step_30["steps"] = 30;
+  auto of_another = whole;
+  of_another["state_hash"] = std::string(32, '0');
+  auto without_evaluation = whole;
+  without_evaluation["val_nll"] = nullptr;
+
+  for (const std::string& text :
+       {std::string(), summary.substr(0, summary.size() / 2), of_step_30.dump(), of_another.dump(),
+        without_evaluation.dump()}) {
+    INFO(text);
+    temp.write("run/summary.json", text);
+    CHECK(again(1).find("this run has finished") == std::string::npos);
+    check_same_end(summary_of(temp, "run"), whole);
+    CHECK(temp.read("run/metrics.jsonl") == metrics);
+  }
+  CHECK(again(1).find("this run has finished") != std::string::npos);
+
+  // Stopped before the evaluation's line, and gone on by another number of ranks.
+  const size_t last = metrics.rfind("{\"event\"");
+  REQUIRE(last != std::string::npos);
+  temp.write("run/metrics.jsonl", metrics.substr(0, last));
+  std::filesystem::remove(temp.path("run/summary.json"));
+  again(2);
+  CHECK(summary_of(temp, "run").at("state_hash") == whole.at("state_hash"));
+  CHECK(summary_of(temp, "run").at("train_nll") == whole.at("train_nll"));
+  CHECK(evaluations(temp, "run", 60) == 1);
+
+  // What no file tells any more is not made up.
+  for (const char* name : {"run/summary.json", "run/metrics.jsonl"})
+    std::filesystem::remove(temp.path(name));
+  again(1);
+  CHECK(summary_of(temp, "run").at("val_nll") == whole.at("val_nll"));
+  CHECK(summary_of(temp, "run").at("train_nll").is_null());
+  CHECK(summary_of(temp, "run").at("drop_rate").is_null());
+}
+
 TEST_CASE("A run that goes on from an earlier step records over what it takes back") {
   const TempFolder temp;
   const std::string record = "train.record_routing=" + temp.path("trace");
