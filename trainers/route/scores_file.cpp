@@ -9,6 +9,7 @@
 
 #include "core/base/error.h"
 #include "core/checkpoint/safetensors.h"
+#include "core/checkpoint/strict_json.h"
 #include "core/checkpoint/tensor_bytes.h"
 #include "core/moe/options/router_traits.h"
 
@@ -47,18 +48,26 @@ void check_form(const std::string& path, const TensorEntry& entry) {
                          expected.dims == 1 ? "" : "s"));
     return;
   }
-  refuse(path, entry.name, "is not known; allowed: logits, tokens, bias, noise");
+  throw DataError(fmt::format("{}: tensor {} is not known; allowed: logits, tokens, bias, noise",
+                              path, shown_name(entry.name)));
 }
 
-void check_finite(const std::string& path, const std::string& name, const at::Tensor& values) {
-  const at::Tensor bad = at::isfinite(values).logical_not().flatten().nonzero();
+// `values` are those of the file, `kept` the same in the type of the logits, whose range may be
+// smaller.
+void check_finite(const std::string& path, const std::string& name, const at::Tensor& values,
+                  const at::Tensor& kept) {
+  const at::Tensor bad = at::isfinite(kept).logical_not().flatten().nonzero();
   if (bad.size(0) == 0) return;
   const int64_t at = bad[0][0].item<int64_t>(), width = values.size(-1);
   const std::string place =
       values.dim() == 2 ? fmt::format("{}, {}", at / width, at % width) : fmt::format("{}", at);
-  refuse(path, name,
-         fmt::format("holds {} at [{}]; allowed: finite numbers",
-                     values.flatten()[at].item<double>(), place));
+  const bool same = values.scalar_type() == kept.scalar_type();
+  refuse(
+      path, name,
+      fmt::format(
+          "holds {} at [{}]; allowed: finite numbers{}", values.flatten()[at].item<double>(), place,
+          same ? ""
+               : " in the range of " + *dtype_name(kept.scalar_type()) + ", the type of `logits`"));
 }
 
 void check_columns(const Scores& scores, const std::string& name, const at::Tensor& tensor,
@@ -111,13 +120,14 @@ Scores read_scores(FileOps& files, const std::string& path) {
     throw DataError(fmt::format("{}: has no tensor `logits` [tokens, experts]", path));
   if (scores.num_tokens() == 0) refuse(path, "logits", "has no rows; allowed: at least one token");
 
-  check_finite(path, "logits", scores.logits_TE);
+  check_finite(path, "logits", scores.logits_TE, scores.logits_TE);
   const std::pair<const char*, at::Tensor*> floats[] = {{"bias", &scores.bias_E},
                                                         {"noise", &scores.noise_TE}};
   for (const auto& [name, tensor] : floats) {
     if (!tensor->defined()) continue;
-    check_finite(path, name, *tensor);
-    *tensor = tensor->to(scores.logits_TE.dtype());
+    const at::Tensor kept = tensor->to(scores.logits_TE.dtype());
+    check_finite(path, name, *tensor, kept);
+    *tensor = kept;
   }
   if (scores.tokens_T.defined()) {
     scores.tokens_T = scores.tokens_T.to(at::kLong);
@@ -134,13 +144,14 @@ void check_scores(const Scores& scores, const MoEOptions& moe, const ScoresUse& 
   if (scores.num_tokens() % use.sequence_length != 0)
     throw DataError(fmt::format("{}: {} tokens are not a multiple of --sequence-length {}",
                                 scores.path, scores.num_tokens(), use.sequence_length));
-  if (use.logit_columns > 0)
-    check_columns(scores, "logits", scores.logits_TE, use.logit_columns,
-                  use.logit_columns == moe.num_experts ? "moe.num_experts"
-                                                       : "branches of moe.router: a + a·b");
+  const int64_t columns = use.logit_columns > 0 ? use.logit_columns : moe.num_experts;
+  check_columns(scores, "logits", scores.logits_TE, columns,
+                columns == moe.num_experts ? "moe.num_experts" : "branches of moe.router: a + a·b");
   if (scores.bias_E.defined()) {
     if (!router_traits(moe.router, moe.top_k).takes_bias)
-      refuse(scores.path, "bias", fmt::format("is given, moe.router.type: {} takes none", type));
+      refuse(scores.path, "bias",
+             fmt::format("is given, moe.router.type: {} takes none; routers that do: {}", type,
+                         routers_with(&RouterTraits::takes_bias, moe.top_k)));
     check_columns(scores, "bias", scores.bias_E, moe.num_experts, "moe.num_experts");
   }
   if (scores.noise_TE.defined()) {

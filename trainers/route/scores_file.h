@@ -24,20 +24,22 @@ struct Scores {
 
 /// Reads a safetensors file with `logits` and perhaps `tokens`, `bias`, `noise`. Throws DataError
 /// with file and tensor: a file that is missing or damaged, an unknown name, a wrong type or number
-/// of dimensions, no tokens, a value that is not finite, a negative token.
+/// of dimensions, no tokens, a value that is not finite in the type of the logits, a negative
+/// token.
 Scores read_scores(FileOps& files, const std::string& path);
 
 /// What a scores file has to fit beside the config.
 struct ScoresUse {
   bool training = false;
-  int64_t logit_columns = 0;    ///< what the router reads of each token
+  int64_t logit_columns = 0;    ///< what the router reads of each token; 0 = nothing
   int64_t sequence_length = 0;  ///< L
   int64_t vocab_size = 0;       ///< of a hash router
 };
 
 /// Throws DataError where the file contradicts the config or the command line: another number of
-/// columns, a bias that the router does not take, noise outside training or for another router, T
-/// no multiple of L, a hash router without tokens or with one outside the vocabulary.
+/// columns (a router that reads no logits is given [T, E] too), a bias that the router does not
+/// take, noise outside training or for another router, T no multiple of L, a hash router without
+/// tokens or with one outside the vocabulary.
 void check_scores(const Scores& scores, const MoEOptions& moe, const ScoresUse& use);
 
 }  // namespace switchyard
