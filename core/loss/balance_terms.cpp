@@ -27,7 +27,7 @@ std::shared_ptr<const BalanceTerm> make_term(const BalanceOptions& options, cons
                                              int64_t num_devices) {
   const int64_t groups = options.groups.value_or(num_devices);
   const std::string& type = options.type;
-  if (type == "load_balance") return make_load_balance_term(options, moe.top_k);
+  if (type == "load_balance") return make_load_balance_term(options, moe);
   if (type == "device") return make_device_term(options, groups);
   if (type == "communication")
     return make_communication_term(options, groups, most_groups(moe, groups));

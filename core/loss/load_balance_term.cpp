@@ -12,8 +12,8 @@ namespace {
 
 class LoadBalanceTerm final : public OptionTerm {
  public:
-  LoadBalanceTerm(const BalanceOptions& options, int64_t top_k)
-      : OptionTerm(options), top_k_(top_k) {}
+  LoadBalanceTerm(const BalanceOptions& options, const MoEOptions& moe)
+      : OptionTerm(options), top_k_(moe.top_k), light_(moe.light) {}
 
   // Columns: Σ p over the sequence's tokens [E], then its counts [E].
   at::Tensor sequence_sums(const RoutingDecision& decision,
@@ -26,6 +26,8 @@ class LoadBalanceTerm final : public OptionTerm {
   at::Tensor value(const at::Tensor& sums_NW, const TermContext& context) const override {
     const int64_t N = sums_NW.size(0), E = sums_NW.size(1) / 2;
     at::Tensor total = at::zeros({}, sums_NW.options());
+    const at::Tensor weights_E = at::ones({E}, sums_NW.options());
+    weights_E.narrow(0, E - light_.count, light_.count).fill_(light_.weight);
     const int64_t group = group_size(N);
     for (int64_t first = 0; first < N; first += group) {
       const int64_t size = std::min(group, N - first);
@@ -36,7 +38,8 @@ class LoadBalanceTerm final : public OptionTerm {
           context.step_counts_E.defined() ? context.step_counts_E : sums_W.narrow(0, E, E).detach();
       const at::Tensor shares_E = counts_E / counts_E.sum().clamp_min(1);
       const double share_of_tokens = static_cast<double>(size) / static_cast<double>(N);
-      total = total + (shares_E * probs_E).sum() * (static_cast<double>(E) * share_of_tokens);
+      total =
+          total + (weights_E * shares_E * probs_E).sum() * (light_.even_size(E) * share_of_tokens);
     }
     return total;
   }
@@ -69,13 +72,14 @@ class LoadBalanceTerm final : public OptionTerm {
   }
 
   int64_t top_k_;
+  LightExperts light_;
 };
 
 }  // namespace
 
 std::shared_ptr<const BalanceTerm> make_load_balance_term(const BalanceOptions& options,
-                                                          int64_t top_k) {
-  return std::make_shared<LoadBalanceTerm>(options, top_k);
+                                                          const MoEOptions& moe) {
+  return std::make_shared<LoadBalanceTerm>(options, moe);
 }
 
 }  // namespace switchyard

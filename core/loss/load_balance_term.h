@@ -7,8 +7,9 @@
 
 namespace switchyard {
 
-/// `top_k`: experts per token that `count: unbiased` counts.
+/// Z Σ_e η_e f_e P_e with η and Z of moe.light: E Σ f P where no expert is light. moe.top_k:
+/// experts per token that `count: unbiased` counts.
 std::shared_ptr<const BalanceTerm> make_load_balance_term(const BalanceOptions& options,
-                                                          int64_t top_k);
+                                                          const MoEOptions& moe);
 
 }  // namespace switchyard

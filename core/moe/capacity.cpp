@@ -28,8 +28,8 @@ std::vector<int64_t> capacities(double factor, const CapacityOptions& options,
                                 const MoEOptions& moe, const CapacityGroups& groups) {
   std::vector<int64_t> result;
   for (int64_t g = 0; g < groups.num_groups(); ++g)
-    result.push_back(
-        expert_capacity(factor, moe.top_k, groups.tokens_in(g), moe.num_experts, options.min));
+    result.push_back(expert_capacity(factor, moe.top_k, groups.tokens_in(g),
+                                     moe.light.even_size(moe.num_experts), options.min));
   return result;
 }
 
@@ -59,10 +59,10 @@ void renormalize_kept(RoutingDecision& decision) {
 
 }  // namespace
 
-int64_t expert_capacity(double factor, int64_t top_k, int64_t tokens, int64_t num_experts,
+int64_t expert_capacity(double factor, int64_t top_k, int64_t tokens, double num_experts,
                         int64_t min) {
-  const double seats = factor * static_cast<double>(top_k) * static_cast<double>(tokens) /
-                       static_cast<double>(num_experts);
+  const double seats =
+      factor * static_cast<double>(top_k) * static_cast<double>(tokens) / num_experts;
   constexpr double kMost = 9e18;  // of int64
   return std::max(min, static_cast<int64_t>(std::min(std::ceil(seats * (1 - 1e-12)), kMost)));
 }

@@ -10,7 +10,8 @@ namespace switchyard {
 
 /// Seats of one expert for `tokens` tokens: max(min, ceil(factor · K · tokens / E · (1 − 1e-12))),
 /// in fp64, so that exact integers (1.1 × 10) stay what they are.
-int64_t expert_capacity(double factor, int64_t top_k, int64_t tokens, int64_t num_experts,
+/// `num_experts` is LightExperts::even_size(): no integer where a load is not meant to be equal.
+int64_t expert_capacity(double factor, int64_t top_k, int64_t tokens, double num_experts,
                         int64_t min);
 
 /// The factor after a step in which `drop_rate` of the assignments (mean over MoE layers) were

@@ -186,6 +186,8 @@ bool MoEOptions::capacity_looks_ahead(bool training) const {
 MoEOptions MoEOptions::for_router() const {
   MoEOptions seen = *this;
   seen.num_experts = num_routable();
+  if (num_routable() > num_experts)
+    seen.light = {num_routable() - num_experts, zero_compute_weight};
   seen.zero_experts = seen.copy_experts = seen.constant_experts = 0;
   return seen;
 }
@@ -264,6 +266,12 @@ void validate(const MoEOptions& options) {
       validate(options.of_layer(static_cast<int64_t>(layer)));
     return;
   }
+  if (options.zero_compute_weight != 1 &&
+      options.num_routable() + options.light.count == options.num_experts)
+    throw ConfigError(fmt::format(
+        "moe.zero_compute_weight: {} without zero, copy or constant experts; allowed: 1, or one of "
+        "moe.zero_experts, copy_experts, constant_experts ≥ 1",
+        options.zero_compute_weight));
   if (options.num_routable() > options.num_experts) {
     check_zero_compute(options);
     validate(options.for_router());

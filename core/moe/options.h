@@ -13,6 +13,19 @@
 
 namespace switchyard {
 
+/// The last `count` experts that a router sees compute next to nothing (MoE++, Jin 2024).
+struct LightExperts {
+  int64_t count = 0;
+  double weight =
+      1;  ///< τ: in load_balance; an even load gives each 1/τ of a feed-forward expert's
+
+  /// Σ 1/η_e over all `num_experts`, η = τ for the light ones and 1 for the others: a feed-forward
+  /// expert's even share of the assignments is 1 / this.
+  double even_size(int64_t num_experts) const {
+    return static_cast<double>(num_experts - count) + static_cast<double>(count) / weight;
+  }
+};
+
 /// The `moe` block of a config.
 struct MoEOptions {
   LayerPattern layers;
@@ -28,12 +41,14 @@ struct MoEOptions {
   int64_t zero_experts = 0;           ///< as copy and constant ones, beside num_experts (MoE++)
   int64_t copy_experts = 0;
   int64_t constant_experts = 0;
+  double zero_compute_weight = 1;     ///< τ of these three kinds
   std::optional<int64_t> latent_dim;  ///< width that routed experts work in; none = the model's
   RouterOptions router;
   std::vector<BalanceOptions> balance = {{"load_balance", 0.01}, {"z", 0.001}};
   BiasOptions bias;
   CapacityOptions capacity;
   ForceOptions force;
+  LightExperts light;  ///< no key: for_router() fills it
 
   /// Width of the feed-forward that every token goes through beside its experts; 0 = none.
   int64_t shared_width() const;

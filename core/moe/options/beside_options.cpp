@@ -41,6 +41,11 @@ void describe_beside(Fields& fields, MoEOptions& options) {
           "Experts that mix their input with a learned vector, numbered after the copy experts "
           "(MoE++).")
       .at_least(0);
+  fields
+      .number("zero_compute_weight", options.zero_compute_weight,
+              "τ of MoE++: load_balance counts zero, copy and constant experts by it, and an even "
+              "load gives each 1/τ of what a feed-forward expert gets, which capacity follows.")
+      .more_than(0);
 }
 
 void check_beside(const MoEOptions& o) {

@@ -64,6 +64,20 @@ TEST_CASE("load_balance of a hand-computed case") {
   }
 }
 
+TEST_CASE("Light experts: load_balance is 1 where each gets 1/τ of a feed-forward expert's load") {
+  // Two feed-forward experts, one light one, τ = 1/2: Z = 2 + 1 / (1/2) = 4.
+  RoutingDecision decision;
+  decision.probs_TE = torch::tensor({0.25, 0.25, 0.5}, torch::kDouble).expand({4, 3}).contiguous();
+  decision.scores_TE = decision.probs_TE;
+  decision.expert_ids_TK = torch::tensor({{0}, {1}, {2}, {2}});
+  MoEOptions moe = with_term(2, 1, load_balance("micro_batch"));
+  moe.zero_experts = 1;
+  moe.zero_compute_weight = 0.5;
+  CHECK(value(moe.for_router(), decision, 4) == Approx(1.0).epsilon(1e-15));
+  moe.zero_compute_weight = 1;  // 3 · (1/16 + 1/16 + 1/4)
+  CHECK(value(moe.for_router(), decision, 4) == Approx(1.125).epsilon(1e-15));
+}
+
 TEST_CASE("first_choice counts first choices only; unbiased counts the top-K of the scores") {
   RoutingDecision decision;
   decision.probs_TE = torch::tensor({{0.5, 0.3, 0.2}, {0.5, 0.2, 0.3}}, torch::kDouble);

@@ -82,6 +82,24 @@ TEST_CASE("Free experts have room for every token, feed-forward ones up to their
   CHECK(all_dense.kept_TK.sum().item<int64_t>() == 2);
 }
 
+TEST_CASE("With τ a feed-forward expert has seats for its even share of what is left to it") {
+  MoELayerOptions options;
+  options.hidden_dim = 1;
+  options.moe.num_experts = 1;
+  options.moe.copy_experts = 1;
+  options.moe.zero_compute_weight = 0.5;
+  options.moe.top_k = 1;
+  options.moe.router.type = "switch";
+  options.moe.capacity.factor = 1.0;  // ⌈1 · 1 · 6 / (1 + 1 / 0.5)⌉ = 2 seats, 3 at τ = 1
+  MoELayer layer(options);
+  torch::NoGradGuard no_grad;
+  layer->router_ED.copy_(torch::tensor({{1.0f}, {-1.0f}}));
+  RoutingContext context;
+  context.training = true;
+  CHECK(layer->forward(torch::full({6, 1}, 1.0f), context).decision.kept_TK.sum().item<int64_t>() ==
+        2);
+}
+
 TEST_CASE("A latent width: project, compute there, project back; the router sees all of x") {
   MoELayerOptions options;
   options.hidden_dim = 3;

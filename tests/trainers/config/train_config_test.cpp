@@ -270,6 +270,10 @@ TEST_CASE("combinations that cannot work name both keys and their place") {
   SECTION("zero, copy and constant experts") {
     CHECK(moe("zero_experts: 1, copy_experts: 1, constant_experts: 2").empty());
     CHECK(moe("num_experts: 1, top_k: 2, zero_experts: 1").empty());
+    CHECK(moe("zero_experts: 1, zero_compute_weight: 0.75").empty());
+    CHECK_THAT(moe("zero_compute_weight: 0.75"),
+               Contains("moe.zero_compute_weight: 0.75 without zero, copy or constant experts"));
+    CHECK_THAT(moe("zero_experts: 1, zero_compute_weight: 0"), Contains("`0` is out of range"));
     CHECK_THAT(moe("zero_experts: 16, router: {groups: 2}"),
                Contains("moe.router.groups: 2 does not go with zero, copy or constant experts"));
     CHECK_THAT(moe("copy_experts: 1, capacity: {factor: 1, renormalize: true}"),
