@@ -2,10 +2,11 @@
 # launch/learning.sh [--check] [--steps N] [--only NAME[,NAME...]] [--folder DIR] [--out FILE]
 #
 # Trains every routing and balancing method on the quick-start model and corpus, each for 800 steps on one rank
-# and one thread, two at a time, and gathers docs/results/learning.json: excess loss, balance, dead experts and
-# the command of each. What is finished is not run again; what was interrupted goes on from its checkpoint.
+# and one thread, two at a time, and gathers docs/results/learning.json (excess loss, balance, dead experts and the
+# command of each) with a picture beside it; prints the table of docs/balancing.md. What is finished is not run again;
+# what was interrupted goes on from its checkpoint.
 #
-#   launch/learning.sh                                about an hour on two cores
+#   launch/learning.sh                                over an hour on two cores
 #   launch/learning.sh --only aux,quantile --steps 20 --out /dev/stdout
 #   launch/learning.sh --check                        only checks the config of every method
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -42,21 +43,37 @@ method aux_exact 'moe.balance=[{type: load_balance, scope: step, f: exact, coef:
 method aux_micro_batch 'moe.balance=[{type: load_balance, scope: micro_batch, coef: 1e-2}]'
 method aux_sequence 'moe.balance=[{type: load_balance, scope: sequence, coef: 1e-2}]'
 method aux_sigmoid moe.router.score=sigmoid
-method loss_free moe.router.score=sigmoid 'moe.balance=[]' moe.bias.type=sign moe.bias.rate=0.003
+method entropy 'moe.balance=[{type: entropy, coef: 1e-2}]'
+method orthogonal 'moe.balance=[{type: orthogonal, coef: 1e-2}]'
+for rule in 'sign moe.bias.rate=0.003' 'proportional moe.bias.rate=0.01' 'multiplicative moe.bias.rate=0.003' \
+  'pid moe.bias.kp=0.01 moe.bias.ki=0.001' quantile; do
+  read -r name settings <<<"$rule"
+  # shellcheck disable=SC2086  # a list of words
+  method "${name/sign/loss_free}" moe.router.score=sigmoid 'moe.balance=[]' "moe.bias.type=$name" $settings
+done
 method switch moe.router.type=switch moe.top_k=1
 method gshard moe.router.type=gshard 'moe.balance=[{type: load_balance, first_choice: true, coef: 1e-2}]'
 method mixtral moe.router.type=mixtral
 method deepseek_moe moe.router.type=deepseek_moe
+method deepseek_v2 moe.router.type=deepseek_v2 moe.router.groups=4 moe.router.kept_groups=2 \
+  'moe.balance=[{type: load_balance, scope: sequence, coef: 3e-3}, {type: device, groups: 4, coef: 5e-2}, {type: communication, groups: 4, coef: 2e-2}]'
 method deepseek_v3 moe.router.type=deepseek_v3 moe.router.groups=4 moe.router.kept_groups=2 \
   'moe.balance=[{type: load_balance, scope: sequence, coef: 1e-4}]' moe.bias.type=sign moe.bias.rate=0.003
-method deepseek_v2 moe.router.type=deepseek_v2 moe.router.groups=4 moe.router.kept_groups=2
-method noisy_top_k moe.router.type=noisy_top_k
+method noisy_top_k moe.router.type=noisy_top_k \
+  'moe.balance=[{type: importance, coef: 1e-1}, {type: load, coef: 1e-1}]'
 method gumbel moe.router.type=gumbel
 method hierarchical moe.router.type=hierarchical 'moe.router.branches=[4, 4]' 'moe.router.kept=[1, 2]'
 method relu moe.router.type=relu 'moe.balance=[]'
 method soft moe.router.type=soft 'moe.balance=[]'
+method hash_random moe.router.type=hash moe.router.table=random 'moe.balance=[]'
+method hash_balanced moe.router.type=hash moe.router.table=balanced 'moe.balance=[]'
+method hash_bigram moe.router.type=hash moe.router.table=bigram 'moe.balance=[]'
+method base moe.router.type=base moe.top_k=1 'moe.balance=[]'
+method sinkhorn moe.router.type=sinkhorn 'moe.balance=[]'
+method expert_choice moe.router.type=expert_choice moe.router.pool=sequence 'moe.balance=[]'
 method capacity moe.capacity.factor=1.25
 method capacity_priority moe.capacity.factor=1.25 moe.capacity.order=batch_priority
+method capacity_next_choice moe.capacity.factor=1.25 moe.capacity.overflow=next_choice
 
 command_of() {  # command_of NAME: the words of its training, into the array `words`
   mapfile -t words < <(printf '%s' "${overrides[$1]}")
@@ -97,25 +114,5 @@ for name in "${chosen[@]}"; do
   printf '%s\t%s' "$name" "$folder/$name"
   printf '\t%s' switchyard "${words[@]}"
   echo
-done | python3 -c '
-import json, os, shlex, sys
-results = {}
-for line in sys.stdin:
-    name, folder, *words = line.rstrip("\n").split("\t")
-    entry = {"command": shlex.join(words)}
-    try:
-        summary = json.load(open(os.path.join(folder, "summary.json")))
-        evals = [json.loads(l) for l in open(os.path.join(folder, "metrics.jsonl")) if "\"event\":\"eval\"" in l]
-    except OSError:
-        continue
-    for key in ("steps", "excess_loss", "val_nll", "val_nll_token_choice", "val_nll_whole_batch",
-                "max_vio_global", "domain_mi", "drop_rate"):
-        if key in summary:
-            entry[key] = summary[key]
-    entry["dead_experts"] = sum(evals[-1]["moe"]["dead_experts"])
-    results[name] = entry
-with open(sys.argv[1], "w") as file:
-    json.dump({"methods": results}, file, indent=1)
-    file.write("\n")
-' "$out"
+done | python3 "$root/launch/learning_results.py" "$out"
 exit $failed

@@ -21,8 +21,9 @@ has_cuda() {
   { command -v nvcc || [ -x "$cuda_home/bin/nvcc" ]; } >/dev/null &&
     { has_libtorch cuda || [ -e "$cuda_home/include/nccl.h" ] || [ -e /usr/include/nccl.h ]; }
 }
-main_suite() { ctest --test-dir build/release --output-on-failure | tee "$log"; }
-sanitized_suite() { ctest --test-dir build/asan-ubsan -L sanitize --output-on-failure; }
+# Two at once: most of them keep one core busy, or wait for it.
+main_suite() { ctest --test-dir build/release --parallel 2 --output-on-failure | tee "$log"; }
+sanitized_suite() { ctest --test-dir build/asan-ubsan --parallel 2 -L sanitize --output-on-failure; }
 
 # Where only the CUDA set is there it serves every configuration, and most of the CUDA build comes from the compiler cache.
 if has_cuda; then launch/setup.sh --cuda; fi

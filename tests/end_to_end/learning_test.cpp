@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 
 #include <iostream>
@@ -78,6 +80,29 @@ TEST_CASE("The config of every method of launch/learning.sh is good") {
                            temp.path());
   INFO(outcome.err);
   CHECK(outcome.code == 0);
+}
+
+// docs/results/learning.json was written by the whole list at 800 steps; it takes over an hour.
+TEST_CASE("The measured methods keep what docs/balancing.md says of them") {
+  const std::string root = SWITCHYARD_SOURCE_DIR;
+  const auto methods =
+      nlohmann::json::parse(read_text(root + "/docs/results/learning.json")).at("methods");
+  const std::string page = read_text(root + "/docs/balancing.md");
+  const auto vio = [&](const char* name) {
+    return methods.at(name).at("max_vio_global").get<double>();
+  };
+  for (const auto& [name, method] : methods.items()) {
+    INFO(name);
+    CHECK(method.at("steps") == 800);
+    CHECK(method.at("command").get<std::string>().starts_with(
+        "switchyard train configs/quickstart.yaml"));
+    CHECK(method.at("excess_loss").get<double>() <= 0.12);
+    const std::string row =
+        fmt::format("| `{}` | {:.4f} | {:.3f} | {} |", name, method.at("excess_loss").get<double>(),
+                    method.at("max_vio_global").get<double>(), method.at("dead_experts").get<int>());
+    CHECK(page.find(row) != std::string::npos);
+  }
+  for (const char* name : {"loss_free", "quantile"}) CHECK(vio(name) < vio("aux"));
 }
 
 }  // namespace switchyard::test
