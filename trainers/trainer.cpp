@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <fstream>
@@ -174,7 +175,9 @@ class Run {
 
   void evaluate_now() {
     if (!evaluates()) return;
-    last_eval_ = evaluate(*training_, {.validation = config().eval.sequences});
+    const int64_t balanced =
+        training_->source->num_balanced_validation_sequences(config().sequence_length());
+    last_eval_ = evaluate(*training_, {.validation = std::min(config().eval.sequences, balanced)});
     journal_->on_eval(*last_eval_);
     const Summary now = summary();
     if (world_.rank() == 0) write_summary(folder_.summary(), now);

@@ -48,6 +48,10 @@ class TokenSource {
                                  const SequenceOut& out) const = 0;
   /// How many validation sequences exist; synthetic data has as many as wanted.
   virtual int64_t num_validation_sequences(int64_t length) const = 0;
+  /// The first so many of them are alike from every domain: what evaluations in training draw from.
+  virtual int64_t num_balanced_validation_sequences(int64_t length) const {
+    return num_validation_sequences(length);
+  }
   virtual void validation_sequence(int64_t index, int64_t length, const SequenceOut& out) const = 0;
   /// Targets that are scored in every sequence of `length` tokens (the others are −1): a step's
   /// count is known before its first micro-batch.

@@ -227,6 +227,12 @@ void FileSource::training_sequence(int64_t step, int64_t sequence, int64_t lengt
 }
 
 int64_t FileSource::num_validation_sequences(int64_t length) const {
+  int64_t all = 0;
+  for (const auto& stream : plan(length).validation) all += stream.windows_per_epoch();
+  return all;
+}
+
+int64_t FileSource::num_balanced_validation_sequences(int64_t length) const {
   int64_t fewest = INT64_MAX;
   for (const auto& stream : plan(length).validation) {
     fewest = std::min(fewest, stream.windows_per_epoch());
@@ -236,8 +242,16 @@ int64_t FileSource::num_validation_sequences(int64_t length) const {
 
 void FileSource::validation_sequence(int64_t index, int64_t length, const SequenceOut& out) const {
   const auto domains = static_cast<int64_t>(names_.size());
-  const int64_t domain = index % domains;
-  copy_window(plan(length).validation[domain].at(index / domains), length, domain, out);
+  const int64_t balanced = num_balanced_validation_sequences(length);
+  int64_t domain = index % domains, window = index / domains;
+  if (index >= balanced) {
+    const auto& streams = plan(length).validation;
+    const int64_t used = balanced / domains;
+    domain = 0, window = used + index - balanced;
+    for (; window >= streams[domain].windows_per_epoch(); ++domain)
+      window -= streams[domain].windows_per_epoch() - used;
+  }
+  copy_window(plan(length).validation[domain].at(window), length, domain, out);
 }
 
 at::Tensor FileSource::training_counts(int64_t vocab_size, int64_t) const {

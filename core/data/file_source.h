@@ -27,10 +27,13 @@ class FileSource : public TokenSource {
   const std::vector<std::string>& domains() const override { return names_; }
   void training_sequence(int64_t step, int64_t sequence, int64_t length,
                          const SequenceOut& out) const override;
-  /// Domains × the windows of the domain that has fewest, so that every domain counts alike.
+  /// Every window of every domain.
   int64_t num_validation_sequences(int64_t length) const override;
-  /// Sequence i is of domain i mod D: every prefix is balanced. The windows of a domain come in a
-  /// pseudo-random order that is the same for all runs, so that a prefix samples all its files.
+  /// Domains × the windows of the domain that has fewest.
+  int64_t num_balanced_validation_sequences(int64_t length) const override;
+  /// Balanced sequence i is of domain i mod D; then come the windows that larger domains have left,
+  /// domain by domain. The windows of a domain come in a pseudo-random order that is the same for
+  /// all runs, so that a prefix samples all its files.
   void validation_sequence(int64_t index, int64_t length, const SequenceOut& out) const override;
   at::Tensor training_counts(int64_t vocab_size, int64_t length) const override;
   std::string fingerprint() const override { return fingerprint_; }

@@ -78,8 +78,9 @@ std::string file_table(const FileSource& source, int64_t length) {
                         size.files, grouped(size.tokens), grouped(size.validation_tokens),
                         grouped(size.windows), 100 * source.share(d));
   }
-  return text + fmt::format("validation: {} sequences, alike from every domain\n",
-                            grouped(source.num_validation_sequences(length)));
+  return text + fmt::format("validation: {} sequences, the first {} alike from every domain\n",
+                            grouped(source.num_validation_sequences(length)),
+                            grouped(source.num_balanced_validation_sequences(length)));
 }
 
 std::string inspect_files(const DataOptions& options, const SourceContext& context) {

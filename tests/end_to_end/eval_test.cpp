@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "tests/support/tiny_run.h"
+#include "tests/support/token_bytes.h"
 
 namespace switchyard::test {
 namespace {
@@ -44,6 +45,17 @@ TEST_CASE("eval takes a run of any expert axis on any number of ranks") {
     const auto json = evaluated(1, {"--split", "train", "eval.sequences=3"});
     CHECK(json.at("sequences") == 3);
     CHECK(json.at("tokens") == 3 * 31);
+  }
+  SECTION("data given here whole, whatever the sizes of its domains") {
+    std::vector<int64_t> tokens(200, 5);
+    const std::string large = temp.write("large.bin", raw_tokens<uint16_t>(tokens));
+    tokens.resize(40);
+    const std::string small = temp.write("small.bin", raw_tokens<uint16_t>(tokens));
+    const auto json =
+        evaluated(1, {"data.type=tokens", "data.domains={small: {paths: [" + small +
+                                              "]}, large: {paths: [" + large + "]}}"});
+    CHECK(json.at("sequences") == 1 + 6);  // windows of 32 tokens and a target
+    CHECK(json.at("tokens") == 7 * 32);
   }
   SECTION("what the model cannot do is one line, exit 2") {
     for (const auto& [override_, problem] : std::vector<std::pair<std::string, std::string>>{
