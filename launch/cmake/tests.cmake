@@ -2,7 +2,7 @@
 find_package(Catch2 2 REQUIRED)
 add_library(test_main STATIC ${CMAKE_SOURCE_DIR}/tests/support/main.cpp)
 target_link_libraries(test_main PUBLIC Catch2::Catch2 switchyard_settings PRIVATE switchyard_warnings)
-target_compile_definitions(test_main PUBLIC
+target_compile_definitions(test_main PRIVATE
   SWITCHYARD_SOURCE_DIR="${CMAKE_SOURCE_DIR}" SWITCHYARD_BINARY="${CMAKE_BINARY_DIR}/switchyard")
 
 add_custom_target(sanitized_tests)  # what launch/test.sh builds a second time, under sanitizers

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/paths.h"
 #include "tests/support/run_program.h"
 #include "tests/support/temp_folder.h"
 
@@ -14,7 +15,7 @@ namespace fs = std::filesystem;
 
 std::vector<fs::path> shipped_configs() {
   std::vector<fs::path> found;
-  for (const auto& entry : fs::recursive_directory_iterator(SWITCHYARD_SOURCE_DIR "/configs"))
+  for (const auto& entry : fs::recursive_directory_iterator(test::source_path("/configs")))
     if (entry.path().extension() == ".yaml") found.push_back(entry.path());
   std::sort(found.begin(), found.end());
   return found;
@@ -58,13 +59,13 @@ TEST_CASE("docs/configuration.md holds the key tables that the program prints") 
   const TempFolder temp;
   const auto tables = run(switchyard(0, {"config", "tables"}), temp.path());
   REQUIRE(tables.code == 0);
-  const std::string page = read_text(SWITCHYARD_SOURCE_DIR "/docs/configuration.md");
+  const std::string page = read_text(test::source_path("/docs/configuration.md"));
   INFO("replace the tables of docs/configuration.md by the output of: switchyard config tables");
   CHECK(page.find(tables.out) != std::string::npos);
 }
 
 TEST_CASE("Every YAML block of docs/balancing.md passes the check") {
-  const std::string page = read_text(SWITCHYARD_SOURCE_DIR "/docs/balancing.md");
+  const std::string page = read_text(test::source_path("/docs/balancing.md"));
   const std::string fence = "```yaml\n";
   size_t blocks = 0;
   for (size_t at = page.find(fence); at != std::string::npos; at = page.find(fence, at)) {

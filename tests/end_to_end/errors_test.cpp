@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/support/bad_input.h"
+#include "tests/support/paths.h"
 #include "tests/support/tiny_run.h"
 
 namespace switchyard::test {
@@ -122,7 +123,7 @@ BadInput import_of(const std::string& name, const std::function<void(const TempF
   return {name, 2, 0, [change](const TempFolder& temp) {
             for (const char* file : {"config.json", "model.safetensors"})
               temp.write(std::string("hf/") + file,
-                         read_text(std::filesystem::path(SWITCHYARD_SOURCE_DIR) /
+                         read_text(std::filesystem::path(test::source_path()) /
                                    "tests/golden/data/llama" / file));
             change(temp);
             return Words{"ckpt", "import", "--format", "hf", temp.path("hf"), temp.path("out")};

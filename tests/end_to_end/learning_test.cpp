@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/paths.h"
 #include "tests/support/tiny_run.h"
 
 // Three ways to balance, each on the same small corpus: they learn, and no expert dies. The whole
@@ -75,8 +76,8 @@ TEST_CASE("Every kind of balancing learns and keeps its experts alive") {
 
 TEST_CASE("The config of every method of launch/learning.sh is good") {
   const TempFolder temp;
-  const auto outcome = run({"env", "SWITCHYARD_BINARY=" SWITCHYARD_BINARY,
-                            SWITCHYARD_SOURCE_DIR "/launch/learning.sh", "--check"},
+  const auto outcome = run({"env", "SWITCHYARD_BINARY=" + test::binary_path(),
+                            test::source_path("/launch/learning.sh"), "--check"},
                            temp.path());
   INFO(outcome.err);
   CHECK(outcome.code == 0);
@@ -84,7 +85,7 @@ TEST_CASE("The config of every method of launch/learning.sh is good") {
 
 // docs/results/learning.json was written by the whole list at 800 steps; it takes over an hour.
 TEST_CASE("The measured methods keep what docs/balancing.md says of them") {
-  const std::string root = SWITCHYARD_SOURCE_DIR;
+  const std::string root = test::source_path();
   const auto methods =
       nlohmann::json::parse(read_text(root + "/docs/results/learning.json")).at("methods");
   const std::string page = read_text(root + "/docs/balancing.md");
@@ -97,9 +98,9 @@ TEST_CASE("The measured methods keep what docs/balancing.md says of them") {
     CHECK(method.at("command").get<std::string>().starts_with(
         "switchyard train configs/quickstart.yaml"));
     CHECK(method.at("excess_loss").get<double>() <= 0.12);
-    const std::string row =
-        fmt::format("| `{}` | {:.4f} | {:.3f} | {} |", name, method.at("excess_loss").get<double>(),
-                    method.at("max_vio_global").get<double>(), method.at("dead_experts").get<int>());
+    const std::string row = fmt::format(
+        "| `{}` | {:.4f} | {:.3f} | {} |", name, method.at("excess_loss").get<double>(),
+        method.at("max_vio_global").get<double>(), method.at("dead_experts").get<int>());
     CHECK(page.find(row) != std::string::npos);
   }
   for (const char* name : {"loss_free", "quantile"}) CHECK(vio(name) < vio("aux"));

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/paths.h"
 #include "tests/support/tiny_run.h"
 
 namespace switchyard::test {
@@ -26,7 +27,7 @@ std::vector<std::string> fenced_lines(const std::string& page) {
 }
 
 TEST_CASE("The README's commands exist, and so do the files it names") {
-  const fs::path root(SWITCHYARD_SOURCE_DIR);
+  const fs::path root(test::source_path());
   const std::string page = read_text(root / "README.md");
   const auto lines = fenced_lines(page);
   for (const char* command : {"launch/quickstart.sh", "launch/test.sh"})
@@ -47,7 +48,7 @@ TEST_CASE("The README's commands exist, and so do the files it names") {
 }
 
 std::vector<fs::path> pages() {
-  const fs::path root(SWITCHYARD_SOURCE_DIR);
+  const fs::path root(test::source_path());
   std::vector<fs::path> found = {root / "README.md", root / "CONTRIBUTING.md"};
   for (const auto& entry : fs::recursive_directory_iterator(root / "docs"))
     if (entry.path().extension() == ".md") found.push_back(entry.path());
@@ -64,7 +65,7 @@ std::vector<std::string> matches(const std::string& text, const std::regex& patt
 }
 
 TEST_CASE("Pages of the docs lead to files that exist") {
-  const fs::path root(SWITCHYARD_SOURCE_DIR);
+  const fs::path root(test::source_path());
   const std::regex link("\\]\\(([^)#:]+)(#[^)]*)?\\)");
   const std::regex path("`((core|parallel|trainers|launch|configs|tests|docs)/[A-Za-z0-9_/.]+)`");
   for (const auto& page : pages()) {
@@ -83,7 +84,7 @@ TEST_CASE("Pages of the docs lead to files that exist") {
 
 TEST_CASE("The quick start's training runs in a reduced form and says what it did") {
   const TempFolder temp;
-  const auto outcome = run(switchyard(2, {"train", SWITCHYARD_SOURCE_DIR "/configs/quickstart.yaml",
+  const auto outcome = run(switchyard(2, {"train", test::source_path("/configs/quickstart.yaml"),
                                           "run.dir=" + temp.path("run"), "train.steps=30",
                                           "eval.sequences=64", "optim.warmup_steps=10"}),
                            temp.path());
@@ -97,7 +98,7 @@ TEST_CASE("The quick start's training runs in a reduced form and says what it di
 TEST_CASE("The scripts explain themselves and refuse what they do not know") {
   const TempFolder temp;
   for (const char* name : {"setup", "build", "run", "quickstart", "test"}) {
-    const std::string script = std::string(SWITCHYARD_SOURCE_DIR "/launch/") + name + ".sh";
+    const std::string script = std::string(test::source_path("/launch/")) + name + ".sh";
     const auto help = run({script, "--help"}, temp.path());
     INFO(script);
     CHECK(help.code == 0);

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/paths.h"
 #include "tests/support/tiny_run.h"
 
 namespace switchyard::test {
@@ -11,23 +12,23 @@ namespace {
 using Words = std::vector<std::string>;
 
 Words route(const Words& more) {
-  Words words = {"route", SWITCHYARD_SOURCE_DIR "/configs/route/scores.safetensors",
-                 SWITCHYARD_SOURCE_DIR "/configs/moe/mixtral.yaml", "moe.num_experts=4"};
+  Words words = {"route", test::source_path("/configs/route/scores.safetensors"),
+                 test::source_path("/configs/moe/mixtral.yaml"), "moe.num_experts=4"};
   words.insert(words.end(), more.begin(), more.end());
   return words;
 }
 
 TEST_CASE("The example of docs/route.md prints what the page shows") {
   const TempFolder temp;
-  const std::string page = read_text(SWITCHYARD_SOURCE_DIR "/docs/route.md");
+  const std::string page = read_text(test::source_path("/docs/route.md"));
   const std::string mark = "<!-- example -->\n";
   const size_t from = page.find(mark) + mark.size();
   const auto shown = lines_of(page.substr(from, page.find(mark, from) - from));
   REQUIRE(shown.size() == 4);
   Words words = {"bash", "-c", shown[1].substr(2)};
-  words[2].replace(0, std::string("switchyard").size(), SWITCHYARD_BINARY);
+  words[2].replace(0, std::string("switchyard").size(), test::binary_path());
   for (const std::string folder : {"configs/route/", "configs/moe/"})
-    words[2].insert(words[2].find(folder), SWITCHYARD_SOURCE_DIR "/");
+    words[2].insert(words[2].find(folder), test::source_path("/"));
   const auto outcome = run(words, temp.path());
   INFO(outcome.err);
   REQUIRE(outcome.code == 0);

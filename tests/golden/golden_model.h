@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/base/partition.h"
+#include "tests/support/paths.h"
 #include "trainers/import/hf_folder.h"
 #include "trainers/import/hf_tensors.h"
 #include "trainers/import/import_hf.h"
@@ -36,7 +37,7 @@ struct Golden {
 };
 
 inline std::string folder_of(const std::string& name) {
-  return SWITCHYARD_SOURCE_DIR "/tests/golden/data/" + name;
+  return test::source_path("/tests/golden/data/") + name;
 }
 
 inline std::map<std::string, at::Tensor> read_all(const std::string& path) {

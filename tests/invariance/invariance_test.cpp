@@ -6,6 +6,7 @@
 #include "parallel/mesh/mesh.h"
 #include "tests/invariance/layouts.h"
 #include "tests/support/largest.h"
+#include "tests/support/paths.h"
 #include "tests/support/source_tree.h"
 
 // One coefficient means one pressure: the matrix of docs/balancing.md, measured.
@@ -111,7 +112,7 @@ std::vector<std::string> measure(const Row& row, Largest& all) {
 
 // The lines between the marks of the matrix in docs/balancing.md.
 std::vector<std::string> documented_matrix() {
-  const std::filesystem::path root(SWITCHYARD_SOURCE_DIR);
+  const std::filesystem::path root(test::source_path());
   std::vector<std::string> lines;
   bool inside = false;
   for (const auto& line : style::read_file(root, root / "docs/balancing.md").lines) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/paths.h"
 #include "tests/support/source_tree.h"
 
 namespace switchyard::style {
@@ -132,7 +133,7 @@ TEST_CASE("Folders include only what the architecture allows") {
         if (line.rfind("#include \"", 0) != 0) continue;
         const auto path = line.substr(10, line.find('"', 10) - 10);
         INFO(file.path << " includes " << path);
-        CHECK(std::filesystem::exists(std::filesystem::path(SWITCHYARD_SOURCE_DIR) / path));
+        CHECK(std::filesystem::exists(std::filesystem::path(test::source_path()) / path));
       }
     }
   }

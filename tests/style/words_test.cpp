@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/paths.h"
 #include "tests/support/source_tree.h"
 
 namespace switchyard::style {
@@ -42,7 +43,7 @@ TEST_CASE("The text speaks of the project, and leaves nothing for later") {
 
 TEST_CASE("Text is clean: no tabs, no trailing blanks, a newline at the end") {
   for (const auto& file : read_text()) {
-    const auto path = std::filesystem::path(SWITCHYARD_SOURCE_DIR) / file.path;
+    const auto path = std::filesystem::path(test::source_path()) / file.path;
     std::ifstream in(path, std::ios::binary);
     const std::string text((std::istreambuf_iterator<char>(in)), {});
     INFO(file.path);

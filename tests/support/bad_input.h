@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/paths.h"
 #include "tests/support/run_program.h"
 #include "tests/support/temp_folder.h"
 
@@ -59,7 +60,7 @@ inline std::string entry_of(const BadInput& input) {
 inline void compare_with_docs(const std::string& section, const std::vector<BadInput>& inputs) {
   std::string expected;
   for (const auto& input : inputs) expected += entry_of(input);
-  const std::string page = read_text(SWITCHYARD_SOURCE_DIR "/docs/errors.md");
+  const std::string page = read_text(test::source_path("/docs/errors.md"));
   const std::string begin = "<!-- " + section + " -->\n";
   const size_t from = page.find(begin);
   REQUIRE(from != std::string::npos);

@@ -11,6 +11,7 @@
 #include "core/base/error.h"
 #include "core/checkpoint/safetensors.h"
 #include "tests/support/hostile_safetensors.h"
+#include "tests/support/paths.h"
 #include "tests/support/temp_folder.h"
 #include "trainers/import/import_hf.h"
 
@@ -21,7 +22,7 @@ namespace switchyard::test {
 using Tensors = std::map<std::string, at::Tensor>;
 
 inline std::string golden_folder(const std::string& name) {
-  return SWITCHYARD_SOURCE_DIR "/tests/golden/data/" + name;
+  return test::source_path("/tests/golden/data/") + name;
 }
 
 inline std::string text_of(const std::string& path) {

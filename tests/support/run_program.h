@@ -15,6 +15,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/paths.h"
+
 // Runs programs the way a user does, for the end-to-end tests.
 namespace switchyard::test {
 
@@ -97,8 +99,8 @@ class Program {
 /// `switchyard ARGUMENTS`, on `ranks` ranks through launch/run.sh; 0 = without a launcher.
 inline std::vector<std::string> switchyard(int ranks, const std::vector<std::string>& arguments) {
   std::vector<std::string> command;
-  if (ranks > 0) command = {SWITCHYARD_SOURCE_DIR "/launch/run.sh", "-n", std::to_string(ranks)};
-  command.push_back(SWITCHYARD_BINARY);
+  if (ranks > 0) command = {test::source_path("/launch/run.sh"), "-n", std::to_string(ranks)};
+  command.push_back(test::binary_path());
   command.insert(command.end(), arguments.begin(), arguments.end());
   return command;
 }

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/paths.h"
+
 // The project's own files as text, for the tests that check its form.
 namespace switchyard::style {
 
@@ -100,7 +102,7 @@ inline SourceFile read_file(const std::filesystem::path& root, const std::filesy
 template <class Predicate>
 std::vector<SourceFile> read_tree(const std::vector<std::string>& folders, Predicate wanted) {
   namespace fs = std::filesystem;
-  const fs::path root(SWITCHYARD_SOURCE_DIR);
+  const fs::path root(test::source_path());
   std::vector<SourceFile> files;
   for (const auto& folder : folders) {
     if (!fs::exists(root / folder)) continue;
@@ -123,9 +125,9 @@ inline std::vector<SourceFile> read_text() {
   namespace fs = std::filesystem;
   auto files = read_tree(
       {".ci", "configs", "core", "docs", "launch", "parallel", "tests", "trainers"}, is_text);
-  for (const auto& entry : fs::directory_iterator(SWITCHYARD_SOURCE_DIR)) {
+  for (const auto& entry : fs::directory_iterator(test::source_path())) {
     if (entry.is_regular_file() && is_text(entry.path()))
-      files.push_back(read_file(SWITCHYARD_SOURCE_DIR, entry.path()));
+      files.push_back(read_file(test::source_path(), entry.path()));
   }
   return files;
 }

@@ -9,6 +9,7 @@
 #include "core/config/layers.h"
 #include "core/config/yaml.h"
 #include "core/data/file_source.h"
+#include "tests/support/paths.h"
 #include "tests/support/sha256.h"
 
 namespace switchyard {
@@ -16,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kConfigs = fs::path(SWITCHYARD_SOURCE_DIR) / "configs";
+const fs::path kConfigs = fs::path(test::source_path()) / "configs";
 
 std::string content(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);

@@ -5,6 +5,7 @@
 
 #include "tests/core/loss/jacobs_demo.h"
 #include "tests/core/loss/jacobs_picture.h"
+#include "tests/support/paths.h"
 
 // docs/jacobs1991.md tells what these measure.
 
@@ -78,7 +79,7 @@ TEST_CASE("Draws docs/jacobs1991.svg", "[.picture]") {
   panels[1].mixture = train(Objective::kCooperative, 1, kExperts, kSteps);
   for (auto& panel : panels) panel.found = measure(panel.mixture, task);
 
-  std::ofstream out(SWITCHYARD_SOURCE_DIR "/docs/jacobs1991.svg");
+  std::ofstream out(switchyard::test::source_path("/docs/jacobs1991.svg"));
   out << picture(panels, task);
   out.close();
   CHECK(out.good());

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "tests/support/paths.h"
 #include "trainers/config/train_config.h"
 
 namespace switchyard::config_test {
@@ -15,7 +16,7 @@ namespace switchyard::config_test {
 namespace fs = std::filesystem;
 
 inline std::string shipped_configs() {
-  return std::string(SWITCHYARD_SOURCE_DIR) + "/configs";
+  return test::source_path() + "/configs";
 }
 
 /// A config file in a folder of its own; both vanish at the end of the test.

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/checkpoint/safetensors.h"
+#include "tests/support/paths.h"
 #include "tests/support/temp_folder.h"
 #include "trainers/route/route_job.h"
 
@@ -30,7 +31,7 @@ class RouteFolder {
     job.scores = temp.path("scores.safetensors");
     job.config = temp.path("config.yaml");
     job.out = temp.path("out.safetensors");
-    job.shipped_dir = SWITCHYARD_SOURCE_DIR "/configs";
+    job.shipped_dir = test::source_path("/configs");
     at::set_num_threads(1);  // as the command does: the ranks are the threads
   }
 

@@ -11,6 +11,7 @@
 #include "core/base/local_communicator.h"
 #include "parallel/comm/thread_communicator.h"
 #include "tests/support/largest.h"
+#include "tests/support/paths.h"
 #include "tests/support/temp_folder.h"
 #include "trainers/config/train_config.h"
 #include "trainers/step/evaluator.h"
@@ -109,7 +110,7 @@ void check_conservation(const Report& report, int64_t tokens) {
 
 // The metric names of docs/metrics.md: the first column in code marks, the last says where.
 std::set<std::string> documented(const std::string& where) {
-  std::ifstream file(std::string(SWITCHYARD_SOURCE_DIR) + "/docs/metrics.md");
+  std::ifstream file(test::source_path() + "/docs/metrics.md");
   REQUIRE(file);
   static const std::regex kRow(R"(\| `(\w+)` \|.*\| ([a-z, ]+) \|)");
   std::set<std::string> names;
@@ -257,7 +258,7 @@ optim: {warmup_steps: 1}
 )");
   return load_config(
       path, {"moe.router.type=" + router, router == "base" ? "moe.top_k=1" : "moe.top_k=2"},
-      SWITCHYARD_SOURCE_DIR "/configs");
+      test::source_path("/configs"));
 }
 
 }  // namespace
