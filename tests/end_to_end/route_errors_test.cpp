@@ -171,7 +171,8 @@ std::vector<BadInput> routing_inputs() {
             {.moe = router("type: expert_choice", "capacity: {factor: 1.0}")}),
       route("next choices of a router that has none",
             {.moe = router("type: relu", "capacity: {factor: 1.0, overflow: next_choice}")}),
-      route("a list of experts without layers", {.moe = "{num_experts: [4, 4, 4, 4], balance: []}"}),
+      route("a list of experts without layers",
+            {.moe = "{num_experts: [4, 4, 4, 4], balance: []}"}),
       route("experts without weights among recorded logits",
             {.moe = "{num_experts: 4, zero_experts: 1, balance: []}"}),
   };
