@@ -29,7 +29,7 @@ def table(methods):
     lines = ["| method | excess_loss | max_vio_global | dead experts | domain_mi |", "|---|---|---|---|---|"]
     for name, m in methods.items():
         lines.append("| `{}` | {:.4f} | {:.3f} | {} | {:.2f} |".format(
-            name, m["excess_loss"], m["max_vio_global"], m["dead_experts"], m["domain_mi"]))
+            name, m["excess_loss"], m["max_vio_global"], m["dead_experts"], round(m["domain_mi"], 2) + 0.0))
     return "\n".join(lines)
 
 
