@@ -84,6 +84,7 @@ target_sources(test_invariance PRIVATE ${CMAKE_SOURCE_DIR}/tests/invariance/layo
 switchyard_test(trainers/import     LIBS trainers/import TORCH)
 switchyard_test(golden              LIBS trainers/import trainers/step TORCH)
 switchyard_test(end_to_end          LIBS core/base)
+set_tests_properties(end_to_end PROPERTIES TIMEOUT 1800)  # some seven minutes on two free cores
 switchyard_test(style               LIBS core/base)
 include(style)
 
