@@ -92,19 +92,20 @@ void apply_capacity(const CapacityOptions& options, const MoEOptions& moe,
   int64_t* slots = slots_TK.data_ptr<int64_t>();
   const bool by_position =
       options.order == "position" || (options.order == "random" && !context.training);
+  const at::Tensor totals_GE = counts_NGCE.sum(at::IntArrayRef{0, 2});
   if (by_position) {
     seat_by_position(counts_NGCE, groups, capacity_G, mine, slots);
+  } else if (context.places) {
+    seat_by_key(groups, capacity_G, mine, slots);
   } else {
-    const at::Tensor totals_GE = counts_NGCE.sum(at::IntArrayRef{0, 2});
-    const auto queued = context.places ? mine : of_full_experts(mine, totals_GE, capacity_G, slots);
-    seat_by_key(groups, capacity_G, queued, slots);
+    seat_by_key(groups, capacity_G, of_full_experts(mine, totals_GE, capacity_G, slots), slots);
   }
   if (options.overflow == "next_choice") {
     SWITCHYARD_CHECK(router && decision.ranking_TE.defined(),
                      "next_choice needs a router that ranks experts");
     at::Tensor ids_TK = decision.expert_ids_TK.to(at::kCPU, at::kLong, false, /*copy=*/true,
                                                   at::MemoryFormat::Contiguous);
-    const Vacancies vacancies{counts_NGCE.sum(at::IntArrayRef{0, 2}), capacity_G};
+    const Vacancies vacancies{totals_GE, capacity_G};
     if (place_refused(decision, groups, vacancies, mine, slots, ids_TK.data_ptr<int64_t>())) {
       decision.expert_ids_TK = ids_TK.to(device);
       decision.weights_TK = router->weights_of(decision, decision.expert_ids_TK);

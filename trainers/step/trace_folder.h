@@ -34,7 +34,6 @@ class TraceFolder : public RoutingTrace {
 /// other data, and, under `run.resume: never`, what start(0) would throw: the run folder is still
 /// as it was.
 std::unique_ptr<TraceFolder> open_trace_folder(FileOps& files, Communicator& world,
-                                               const TrainConfig& config,
-                                               const std::string& data = "");
+                                               const TrainConfig& config, const std::string& data);
 
 }  // namespace switchyard

@@ -122,7 +122,8 @@ Trace train(TrainConfig config, int ranks, int64_t expert_axis) {
   run_ranks(ranks, [&](Communicator& world) {
     const auto training = build_training(config, world, torch::kCPU);
     SystemFileOps files;
-    training->trace = open_trace_folder(files, world, training->config);
+    training->trace =
+        open_trace_folder(files, world, training->config, training->source->fingerprint());
     for (int64_t step = 0; step < config.train.steps; ++step) {
       const StepReport report = train_step(*training);
       if (world.rank() != 0) continue;
