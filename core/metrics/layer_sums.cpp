@@ -5,9 +5,9 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/max.h>
-#include <ATen/ops/special_entr.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/sum.h>
+#include <ATen/ops/xlogy.h>
 #include <ATen/ops/zeros.h>
 
 #include <limits>
@@ -141,7 +141,8 @@ void RoutingSums::accumulate(int64_t layer, int64_t micro, const RoutingDecision
 
   if (decision.probs_TE.defined()) {
     views.prob_sum_E.add_(at::sum(decision.probs_TE, {0}, false, at::kDouble));
-    views.real_scalars[0].add_(at::sum(at::special_entr(decision.probs_TE), at::kDouble));
+    const at::Tensor p_TE = decision.probs_TE;
+    views.real_scalars[0].sub_(at::sum(at::xlogy(p_TE, p_TE), at::kDouble));
   }
   if (decision.logits_TE.defined()) {
     const auto z = at::logsumexp(decision.logits_TE, {1}).to(at::kDouble);

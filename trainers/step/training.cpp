@@ -2,6 +2,7 @@
 
 #include "core/base/error.h"
 #include "core/data/token_source.h"
+#include "core/kernels/device_settings.h"
 #include "core/loss/balance_terms.h"
 #include "parallel/expert/all_to_all_dispatcher.h"
 #include "parallel/mesh/expert_placement.h"
@@ -80,6 +81,7 @@ std::vector<int64_t> experts_per_layer(const Transformer& model) {
 
 std::unique_ptr<Training> build_training(const TrainConfig& config, Communicator& world,
                                          at::Device device) {
+  prepare_device(device);
   auto training = std::make_unique<Training>();
   training->config = config;
   training->world = &world;
