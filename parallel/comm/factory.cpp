@@ -9,18 +9,17 @@
 namespace switchyard {
 namespace {
 
-std::vector<std::string> backends(bool launched) {
-  if (!launched) return {"auto", "local"};
+std::vector<std::string> backends(const WorldOptions& options) {
+  if (!options.launched) return {"auto", "local"};
   std::vector<std::string> names = {"auto"};
-  if (has_mpi()) names.push_back("mpi");
-  if (has_nccl()) names.push_back("nccl");
+  if (has_mpi() && !options.device.is_cuda()) names.push_back("mpi");
+  if (has_nccl() && options.device.is_cuda()) names.push_back("nccl");
   return names;
 }
 
 [[noreturn]] void refuse(const WorldOptions& options, const std::string& why) {
   std::string allowed;
-  for (const auto& name : backends(options.launched))
-    allowed += (allowed.empty() ? "" : ", ") + name;
+  for (const auto& name : backends(options)) allowed += (allowed.empty() ? "" : ", ") + name;
   throw ConfigError(
       fmt::format("parallel.comm: {} {}; allowed here: {}", options.backend, why, allowed));
 }
@@ -42,6 +41,8 @@ std::unique_ptr<Communicator> make_world(const WorldOptions& options) {
   if (backend == "mpi" || backend == "nccl") {
     if (!(backend == "mpi" ? has_mpi() : has_nccl())) refuse(options, "is not in this build");
     if (!options.launched) refuse(options, "needs mpirun, and this process was started alone");
+    if (backend == "mpi" && options.device.is_cuda())
+      refuse(options, "carries CPU tensors, and the ranks compute on GPUs (run.device)");
     if (backend == "mpi") return make_mpi_world();
     if (!options.device.is_cuda()) refuse(options, "needs a GPU per rank, and run.device is cpu");
     return make_nccl_communicator(make_mpi_world(), options.device);

@@ -9,6 +9,7 @@
 #include <nccl.h>
 
 #include <cstring>
+#include <exception>
 
 #include "core/base/collective_checks.h"
 #include "core/base/error.h"
@@ -40,7 +41,8 @@ class Channel {
     check_nccl(ncclCommInitRank(&comm_, host.size(), id, host.rank()),
                fmt::format("rank {} of {}, start on {}", host.rank(), host.size(), device_.str()));
   }
-  ~Channel() { ncclCommDestroy(comm_); }
+  /// While an error unwinds, messages may lack their partner: waiting for them would hang.
+  ~Channel() { std::uncaught_exceptions() > 0 ? ncclCommAbort(comm_) : ncclCommDestroy(comm_); }
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
@@ -97,7 +99,13 @@ class NcclWork final : public Work {
  public:
   NcclWork(c10::Event done, c10::Device device, Tensors tensors)
       : done_(std::move(done)), device_(device), tensors_(std::move(tensors)) {}
-  ~NcclWork() override { wait(); }
+  ~NcclWork() override {
+    try {
+      wait();
+    } catch (const std::exception&) {
+      // The next call on this device reports it.
+    }
+  }
   void wait() override {
     if (waited_) return;
     waited_ = true;

@@ -22,6 +22,10 @@ TEST_CASE("a backend that this start cannot have is refused with those that it c
   }
   CHECK_THROWS_WITH(make_world({.backend = "local", .launched = true}),
                     Contains("a launcher started this one") && Contains("allowed here: auto"));
+  if (has_mpi())
+    CHECK_THROWS_WITH(
+        make_world({.backend = "mpi", .launched = true, .device = c10::Device("cuda:0")}),
+        Contains("carries CPU tensors") && !Contains("auto, mpi"));
   if (has_nccl()) {
     CHECK_THROWS_WITH(make_world({.backend = "nccl", .launched = true}),
                       Contains("needs a GPU per rank"));
