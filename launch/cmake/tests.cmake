@@ -58,16 +58,24 @@ if(SWITCHYARD_MPI)
   add_executable(test_comm_ranks ${CMAKE_SOURCE_DIR}/tests/parallel/comm/ranks_main.cpp
     ${CMAKE_SOURCE_DIR}/tests/parallel/comm/conformance.cpp)
   target_link_libraries(test_comm_ranks PRIVATE switchyard_parallel_comm switchyard_warnings)
+  # switchyard_ranks_test(nccl 2 [shared WRAPPER]): parallel/comm/nccl-2[-shared].
   function(switchyard_ranks_test backend ranks)
-    add_test(NAME parallel/comm/${backend}-${ranks} COMMAND ${MPIEXEC_EXECUTABLE} -n ${ranks}
-      --oversubscribe --bind-to none $<TARGET_FILE:test_comm_ranks> ${backend})
-    set_tests_properties(parallel/comm/${backend}-${ranks} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77
+    set(name parallel/comm/${backend}-${ranks})
+    set(wrapper ${ARGN})
+    if(wrapper)
+      list(POP_FRONT wrapper suffix)
+      string(APPEND name -${suffix})
+    endif()
+    add_test(NAME ${name} COMMAND ${MPIEXEC_EXECUTABLE} -n ${ranks}
+      --oversubscribe --bind-to none ${wrapper} $<TARGET_FILE:test_comm_ranks> ${backend})
+    set_tests_properties(${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77
       ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
   endfunction()
   foreach(ranks 1 2 4)
     switchyard_ranks_test(mpi ${ranks})
     if(SWITCHYARD_CUDA)
       switchyard_ranks_test(nccl ${ranks})
+      switchyard_ranks_test(nccl ${ranks} shared ${CMAKE_SOURCE_DIR}/tests/support/own_host.sh)
     endif()
   endforeach()
 endif()
@@ -85,6 +93,9 @@ switchyard_test(trainers/import     LIBS trainers/import TORCH)
 switchyard_test(golden              LIBS trainers/import trainers/step TORCH)
 switchyard_test(end_to_end          LIBS core/base)
 set_tests_properties(end_to_end PROPERTIES TIMEOUT 1800)  # some seven minutes on two free cores
+if(SWITCHYARD_CUDA)
+  switchyard_test(gpu               LIBS core/base)
+endif()
 switchyard_test(style               LIBS core/base)
 include(style)
 
@@ -119,4 +130,11 @@ set_tests_properties(route_reference route_grid PROPERTIES TIMEOUT 900)
 if(NOT SWITCHYARD_SANITIZE)
   add_test(NAME consumer COMMAND ${CMAKE_SOURCE_DIR}/tests/consumer/check.sh ${CMAKE_BINARY_DIR})
   set_tests_properties(consumer PROPERTIES TIMEOUT 900)
+endif()
+
+# A GPU is for the tests that ask for one: elsewhere `run.device: auto` would give it to one rank and refuse two.
+if(SWITCHYARD_CUDA)
+  get_property(tests DIRECTORY PROPERTY TESTS)
+  list(FILTER tests EXCLUDE REGEX "^gpu$|/nccl-")
+  set_property(TEST ${tests} APPEND PROPERTY ENVIRONMENT "CUDA_VISIBLE_DEVICES=")
 endif()

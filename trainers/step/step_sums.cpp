@@ -32,7 +32,7 @@ void StepSums::add(const ModelOutput& output, int64_t micro, const TokenFacts& t
 
 void StepSums::reduce(Communicator& world) {
   at::Tensor integers = routing_.integers(), reals = routing_.reals(), maxima = routing_.maxima();
-  at::Tensor nll = at::full({1}, nll_sum_, at::kDouble);
+  at::Tensor nll = at::full({1}, nll_sum_, reals.options());
   WorkPtr works[] = {world.all_reduce({integers}, ReduceOp::kSum),
                      world.all_reduce({reals, nll}, ReduceOp::kSum),
                      world.all_reduce({maxima}, ReduceOp::kMax)};

@@ -6,7 +6,8 @@
 #include <ATen/ops/zeros.h>
 
 #include <cstdio>
-#include <cstring>
+#include <cstdlib>
+#include <string>
 
 #include "core/base/error.h"
 #include "parallel/comm/factory.h"
@@ -31,14 +32,21 @@ void sizes_that_differ_are_errors(Communicator& comm) {
   EXPECT(!meets_rank_0 || text.find("all_reduce (mpi)") != std::string::npos, "{}", text);
 }
 
+/// mpirun's number of this host's ranks (SIZE), or of this rank among them (RANK).
+int on_this_host(const std::string& what) {
+  const char* value = std::getenv(("OMPI_COMM_WORLD_LOCAL_" + what).c_str());
+  if (!value) throw CommError("start it with mpirun");
+  return std::atoi(value);
+}
+
 int run(const std::string& backend) {
   const MpiSession session;
   at::set_num_threads(1);
   c10::Device device = c10::kCPU;
   const auto host = make_world({.backend = "mpi", .launched = true});
   if (backend == "nccl") {
-    if (at::detail::getCUDAHooks().deviceCount() < host->size()) return 77;
-    device = c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(host->rank()));
+    if (at::detail::getCUDAHooks().deviceCount() < on_this_host("SIZE")) return 77;
+    device = c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(on_this_host("RANK")));
   }
   const auto world = make_world({.backend = backend, .launched = true, .device = device});
   EXPECT(world->backend() == backend);
