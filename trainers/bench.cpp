@@ -60,10 +60,10 @@ TrainConfig bench_config(const std::string& form, const std::string& precision) 
 }
 
 Throughput bench_end_to_end(const std::string& form, const std::string& precision, int64_t steps,
-                            Communicator& world) {
+                            Communicator& world, at::Device device) {
   TrainConfig config = bench_config(form, precision);
   config.train.steps = kWarmupSteps + steps;
-  const auto training = build_training(config, world, at::kCPU);
+  const auto training = build_training(config, world, device);
   const ModelSize size = model_size(training->config);
   Throughput result;
   result.form = form;
@@ -81,19 +81,22 @@ Throughput bench_end_to_end(const std::string& form, const std::string& precisio
   result.tokens_per_s_median = median(rates);
   result.tokens_per_s_best = *std::max_element(rates.begin(), rates.end());
   result.peak_mb = peak_memory_of_largest_rank(world) / (1 << 20);
+  if (device.is_cuda())
+    result.peak_gpu_mb = peak_gpu_memory_of_largest_rank(world, device) / (1 << 20);
   return result;
 }
 
 std::string to_json(const Throughput& t) {
-  const nlohmann::ordered_json json = {{"form", t.form},
-                                       {"params", t.params_total},
-                                       {"active", t.params_active},
-                                       {"tok_s_median", t.tokens_per_s_median},
-                                       {"tok_s_best", t.tokens_per_s_best},
-                                       {"step_ms", t.step_ms},
-                                       {"peak_mb", t.peak_mb},
-                                       {"ranks", t.ranks},
-                                       {"threads", t.threads}};
+  nlohmann::ordered_json json = {{"form", t.form},
+                                 {"params", t.params_total},
+                                 {"active", t.params_active},
+                                 {"tok_s_median", t.tokens_per_s_median},
+                                 {"tok_s_best", t.tokens_per_s_best},
+                                 {"step_ms", t.step_ms},
+                                 {"peak_mb", t.peak_mb},
+                                 {"ranks", t.ranks},
+                                 {"threads", t.threads}};
+  if (t.peak_gpu_mb) json["peak_gpu_mb"] = *t.peak_gpu_mb;
   return json.dump();
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,8 @@ struct Throughput {
   int64_t params_total = 0, params_active = 0;
   double tokens_per_s_median = 0, tokens_per_s_best = 0;
   std::vector<double> step_ms;
-  double peak_mb = 0;  ///< largest rank's peak resident set
+  double peak_mb = 0;                 ///< largest rank's peak resident set
+  std::optional<double> peak_gpu_mb;  ///< largest rank's peak of GPU memory in use
   int64_t ranks = 1, threads = 1;
 };
 
@@ -25,9 +27,10 @@ struct Throughput {
 std::vector<std::string> bench_forms();
 TrainConfig bench_config(const std::string& form, const std::string& precision);
 
-/// Trains `form` for warmup + steps optimizer steps of 8 sequences on synthetic data. Collective.
+/// Trains `form` for warmup + steps optimizer steps of 8 sequences on synthetic data, this rank's
+/// share on `device`. Collective.
 Throughput bench_end_to_end(const std::string& form, const std::string& precision, int64_t steps,
-                            Communicator& world);
+                            Communicator& world, at::Device device);
 
 /// One JSON object.
 std::string to_json(const Throughput& throughput);

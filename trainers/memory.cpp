@@ -1,9 +1,19 @@
 #include "trainers/memory.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <sys/resource.h>
 
 namespace switchyard {
+namespace {
+
+double largest(Communicator& world, double bytes) {
+  at::Tensor number = at::full({1}, bytes, at::kDouble);
+  world.all_reduce({number}, ReduceOp::kMax)->wait();
+  return number.item<double>();
+}
+
+}  // namespace
 
 double peak_memory() {
   rusage usage{};
@@ -12,9 +22,12 @@ double peak_memory() {
 }
 
 double peak_memory_of_largest_rank(Communicator& world) {
-  at::Tensor bytes = at::full({1}, peak_memory(), at::kDouble);
-  world.all_reduce({bytes}, ReduceOp::kMax)->wait();
-  return bytes.item<double>();
+  return largest(world, peak_memory());
+}
+
+double peak_gpu_memory_of_largest_rank(Communicator& world, c10::Device device) {
+  const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+  return largest(world, static_cast<double>(stats.allocated_bytes[0].peak));
 }
 
 }  // namespace switchyard

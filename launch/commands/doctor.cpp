@@ -11,7 +11,7 @@ void add_doctor_command(CLI::App& app, Command& chosen) {
       "doctor", "Shows what this machine offers and what is wrong, each with the fix");
   command.callback([&chosen] {
     chosen = [] {
-      return with_world({}, [](Communicator& world, c10::Device) {
+      return with_world({.device = "cpu"}, [](Communicator& world, c10::Device) {
         if (world.rank() != 0) return ExitCode::kDone;
         const ProcessPlace place = process_place();
         DoctorFacts facts;

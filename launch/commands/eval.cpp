@@ -1,6 +1,12 @@
+#include <algorithm>
 #include <fstream>
+#include <iterator>
 
+#include "core/config/fields.h"
+#include "core/config/layers.h"
+#include "core/config/sources.h"
 #include "launch/commands/command.h"
+#include "trainers/config/train_config.h"
 #include "trainers/eval_job.h"
 
 namespace switchyard {
@@ -10,6 +16,19 @@ struct Arguments {
   EvalJob job;
   std::string json;
 };
+
+// What the overrides say of the world to run in. The rest of the config comes with the checkpoint.
+WorldRequest request_of(const std::vector<std::string>& overrides) {
+  std::vector<std::string> ours;
+  std::copy_if(overrides.begin(), overrides.end(), std::back_inserter(ours),
+               [](const std::string& word) {
+                 return word.starts_with("run") || word.starts_with("parallel");
+               });
+  TrainConfig config;
+  Origins origins;
+  apply_layer(*Fields::bind(config), parse_overrides(ours), origins);
+  return {config.parallel.comm, config.run.device, config.run.threads};
+}
 
 ExitCode run(const Arguments& arguments, Communicator& world, c10::Device device) {
   EvalJob job = arguments.job;
@@ -47,9 +66,9 @@ void add_eval_command(CLI::App& app, Command& chosen) {
   add_overrides(command, arguments->job.overrides);
   command.callback([&chosen, arguments] {
     chosen = [arguments] {
-      return with_world({}, [&](Communicator& world, c10::Device device) {
-        return run(*arguments, world, device);
-      });
+      return with_world(
+          request_of(arguments->job.overrides),
+          [&](Communicator& world, c10::Device device) { return run(*arguments, world, device); });
     };
   });
 }

@@ -21,6 +21,12 @@ namespace {
   session.end_all_ranks(static_cast<int>(code));
 }
 
+// LibTorch's text has lines of where it was thrown behind the first.
+std::string first_sentences(const c10::Error& error) {
+  const std::string text = error.what_without_backtrace();
+  return text.substr(0, text.find('\n'));
+}
+
 }  // namespace
 
 void add_overrides(CLI::App& command, std::vector<std::string>& overrides) {
@@ -33,10 +39,15 @@ ExitCode report_error() {
   } catch (const Error& error) {
     fmt::print(stderr, "error: {}\n", error.what());
     return error.code();
+  } catch (const c10::OutOfMemoryError& error) {
+    fmt::print(stderr, "error: [memory] {}; a lower train.micro_sequences needs less\n",
+               first_sentences(error));
+  } catch (const c10::Error& error) {
+    fmt::print(stderr, "error: [internal] {}\n", first_sentences(error));
   } catch (const std::exception& error) {
     fmt::print(stderr, "error: [internal] {}\n", error.what());
-    return ExitCode::kInternal;
   }
+  return ExitCode::kInternal;
 }
 
 ExitCode with_world(const WorldRequest& request, const WorldBody& body) {
