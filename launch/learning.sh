@@ -2,7 +2,7 @@
 # launch/learning.sh [--check] [--steps N] [--only NAME[,NAME...]] [--folder DIR] [--out FILE]
 #
 # Trains every routing and balancing method on the quick-start model and corpus, each for 800 steps on one rank
-# and one thread, two at a time, and gathers docs/results/learning.json (excess loss, balance, dead experts and the
+# and one thread, one per core at a time, and gathers docs/results/learning.json (excess loss, balance, dead experts and the
 # command of each) with a picture beside it; prints the table of docs/balancing.md. What is finished is not run again;
 # what was interrupted goes on from its checkpoint.
 #
@@ -102,9 +102,9 @@ for name in "${chosen[@]}"; do
 done
 [ "$check" = 0 ] || { say "every method's config is good"; exit 0; }
 
-failed=0
+failed=0 cores=$(nproc)
 for name in "${chosen[@]}"; do
-  while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n || failed=1; done
+  while [ "$(jobs -rp | wc -l)" -ge "$cores" ]; do wait -n || failed=1; done
   train_one "$name" &
 done
 while [ -n "$(jobs -p)" ]; do wait -n || { code=$?; [ $code = 127 ] && break; failed=1; }; done
