@@ -6,9 +6,8 @@ namespace switchyard {
 namespace {
 
 constexpr at::Tensor RoutingDecision::*kDecisionFields[] = {
-    &RoutingDecision::expert_ids_TK, &RoutingDecision::kept_TK,  &RoutingDecision::counts_E,
-    &RoutingDecision::logits_TE,     &RoutingDecision::probs_TE, &RoutingDecision::moved,
-    &RoutingDecision::selected_TK};
+    &RoutingDecision::expert_ids_TK, &RoutingDecision::kept_TK, &RoutingDecision::counts_E,
+    &RoutingDecision::probs_TE,      &RoutingDecision::moved,   &RoutingDecision::selected_TK};
 constexpr at::Tensor ExpertWork::*kWorkFields[] = {&ExpertWork::received, &ExpertWork::computed_E};
 
 // A recomputed block returns defined tensors only: an empty vector stands for none. No field is a
@@ -25,6 +24,7 @@ at::Tensor unpacked(const at::Tensor& tensor) {
 
 void append_to_list(const MoEOutput& output, std::vector<at::Tensor>& list) {
   for (const at::Tensor& term : output.terms) list.push_back(packed(term));
+  list.push_back(packed(output.decision.logits_TE));
   for (const auto field : kDecisionFields) list.push_back(packed(output.decision.*field).detach());
   for (const auto field : kWorkFields) list.push_back(packed(output.work.*field));
   list.push_back(packed(output.margins_TE));
@@ -34,6 +34,7 @@ MoEOutput from_list(const std::vector<at::Tensor>& list, size_t first, size_t nu
   MoEOutput output;
   size_t next = first;
   for (size_t term = 0; term < num_terms; ++term) output.terms.push_back(unpacked(list[next++]));
+  output.decision.logits_TE = unpacked(list[next++]);
   for (const auto field : kDecisionFields) output.decision.*field = unpacked(list[next++]);
   for (const auto field : kWorkFields) output.work.*field = unpacked(list[next++]);
   output.margins_TE = unpacked(list[next++]);

@@ -10,8 +10,9 @@
 namespace switchyard {
 
 /// Appends what the loss and the metrics need of `output` to a list of tensors, the form in which a
-/// recomputed block returns it: the terms keep their gradient, the decision is detached. Undefined
-/// tensors are allowed (a hash router has no logits) and come back undefined.
+/// recomputed block returns it: the terms and the router logits keep their gradient, the rest of
+/// the decision is detached. Undefined tensors are allowed (a hash router has no logits) and come
+/// back undefined.
 void append_to_list(const MoEOutput& output, std::vector<at::Tensor>& list);
 
 /// The inverse, starting at list[first].

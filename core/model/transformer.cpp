@@ -42,7 +42,7 @@ LatentAttentionOptions latent_options(const ModelOptions& model) {
 
 }  // namespace
 
-BlockImpl::BlockImpl(const TransformerOptions& options, int64_t layer) {
+BlockImpl::BlockImpl(const TransformerOptions& options, int64_t layer, int64_t previous_logits) {
   const ModelOptions& model = options.model;
   attention_norm = register_module("attention_norm", RMSNorm(model.hidden_dim, model.norm_eps));
   if (model.is_latent())
@@ -63,6 +63,7 @@ BlockImpl::BlockImpl(const TransformerOptions& options, int64_t layer) {
   if (options.make_dispatcher) moe.dispatcher = options.make_dispatcher(moe.moe.num_experts);
   moe.terms = options.terms;
   moe.resources = options.resources;
+  moe.previous_logits = previous_logits;
   moe_layer = register_module("moe", MoELayer(moe));
 }
 
@@ -85,11 +86,15 @@ TransformerImpl::TransformerImpl(TransformerOptions options) : options_(std::mov
   embedding_VD_ =
       register_parameter("embedding", torch::zeros({*model.vocab_size, model.hidden_dim}));
   torch::nn::ModuleList layers = register_module("layers", torch::nn::ModuleList());
+  int64_t previous_logits = 0;
   for (int64_t layer = 0; layer < model.num_layers; ++layer) {
-    Block block(options_, layer);
+    Block block(options_, layer, previous_logits);
     layers->push_back(block);
     blocks_.push_back(block);
-    if (block->moe_layer) moe_layers_.push_back(block->moe_layer);
+    if (!block->moe_layer) continue;
+    moe_layers_.push_back(block->moe_layer);
+    const at::Tensor& router_ED = block->moe_layer->router_ED;
+    previous_logits = router_ED.defined() ? router_ED.size(0) : 0;
   }
   norm_ = register_module("norm", RMSNorm(model.hidden_dim, model.norm_eps));
   if (!model.tie_embeddings)
@@ -117,13 +122,20 @@ at::Tensor TransformerImpl::run_block(Block& block, const at::Tensor& x_BLD,
     if (is_moe) layers.push_back(std::move(moe));
     return y_BLD;
   }
-  const auto run = [block, context, is_moe](const std::vector<at::Tensor>& inputs) mutable {
+  // The function is kept for backward: what it needs of the layer before is an input, not captured.
+  RoutingContext captured = context;
+  captured.previous_logits_TE = at::Tensor();
+  const auto run = [block, captured, is_moe](const std::vector<at::Tensor>& inputs) mutable {
+    RoutingContext here = captured;
+    if (inputs.size() > 1) here.previous_logits_TE = inputs[1];
     MoEOutput moe;
-    std::vector<at::Tensor> outputs{block->forward(inputs[0], context, &moe)};
+    std::vector<at::Tensor> outputs{block->forward(inputs[0], here, &moe)};
     if (is_moe) append_to_list(moe, outputs);
     return outputs;
   };
-  const std::vector<at::Tensor> outputs = recompute(run, {x_BLD});
+  std::vector<at::Tensor> inputs{x_BLD};
+  if (context.previous_logits_TE.defined()) inputs.push_back(context.previous_logits_TE);
+  const std::vector<at::Tensor> outputs = recompute(run, inputs);
   if (is_moe) layers.push_back(from_list(outputs, 1, options_.terms.size()));
   return outputs[0];
 }
@@ -136,6 +148,8 @@ ModelOutput TransformerImpl::forward(const at::Tensor& tokens_BL, RoutingContext
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
     context.layer = static_cast<int64_t>(layer);
     x_BLD = run_block(blocks_[layer], x_BLD, context, output.layers);
+    if (options_.moe.router.gating_residual && !output.layers.empty())
+      context.previous_logits_TE = output.layers.back().decision.logits_TE;
   }
   output.hidden_TD = norm_->forward(x_BLD).reshape({-1, x_BLD.size(-1)});
   return output;

@@ -37,7 +37,8 @@ struct TransformerOptions {
 /// Pre-norm decoder block: x + attention(norm(x)), then + feed-forward or MoE of its norm.
 class BlockImpl : public torch::nn::Module {
  public:
-  BlockImpl(const TransformerOptions& options, int64_t layer);
+  /// previous_logits: columns of the router logits of the MoE layer before; 0 = none.
+  BlockImpl(const TransformerOptions& options, int64_t layer, int64_t previous_logits);
   /// Hidden states [B, L, D] in, the same out; `moe` is filled by MoE layers.
   at::Tensor forward(const at::Tensor& x_BLD, const RoutingContext& context, MoEOutput* moe);
 

@@ -22,6 +22,9 @@ MoELayerImpl::MoELayerImpl(MoELayerOptions options)
     router_ED = register_parameter("router", torch::zeros({rows, D}));
   if (const int64_t rows = router_->noise_columns(moe.num_routable()); rows > 0)
     router_noise_ED = register_parameter("router_noise", torch::zeros({rows, D}));
+  if (moe.router.gating_residual && options_.previous_logits > 0)
+    router_residual_EE = register_parameter(
+        "router_residual", torch::zeros({router_ED.size(0), options_.previous_logits}));
   bias_ = make_bias_state(moe.bias, moe.num_routable());
   const std::pair<const char*, at::Tensor*> buffers[] = {
       {"router_bias", &bias_.bias_E},
@@ -55,6 +58,8 @@ void MoELayerImpl::initialize() {
   if (router_ED.defined()) init_router(router_ED, options_.seed, name + ".router", std);
   if (router_noise_ED.defined())
     init_router(router_noise_ED, options_.seed, name + ".router_noise", std);
+  if (router_residual_EE.defined())
+    init_router(router_residual_EE, options_.seed, name + ".router_residual", std);
   experts->initialize(options_.seed, name + ".experts", options_.init_std);
   if (shared) shared->initialize(options_.seed, name + ".shared", options_.init_std);
   if (zero_compute)
@@ -78,6 +83,9 @@ RouterInputs MoELayerImpl::router_inputs(const at::Tensor& x_TD,
     input_TD = input_TD * (u_TD * (2 * jitter) + (1 - jitter));
   }
   inputs.logits_TE = at::mm(input_TD, router_ED.t());
+  if (router_residual_EE.defined())
+    inputs.logits_TE =
+        inputs.logits_TE + at::mm(context.previous_logits_TE, router_residual_EE.t());
   if (router_noise_ED.defined() && context.training)
     inputs.noise_logits_TE = at::mm(input_TD, router_noise_ED.t());
   return inputs;

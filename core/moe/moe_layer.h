@@ -30,6 +30,8 @@ struct MoELayerOptions {
   std::shared_ptr<TokenDispatcher> dispatcher;
   BalanceTerms terms;
   RouterResources resources;  ///< for hash routers
+  /// Columns of the router logits that forward() gets from the MoE layer before; 0 = no such layer.
+  int64_t previous_logits = 0;
 };
 
 /// router → capacity → dispatch → experts → combine, with shared experts running while the tokens
@@ -37,9 +39,11 @@ struct MoELayerOptions {
 /// (LatentMoE, Nemotron 3 2025), the router and everything else in the model's. E counts zero, copy
 /// and constant experts too. Parameters: `router` [E, D] (at least fp32; [a + E, D] hierarchical,
 /// none for hash),
-/// `router_noise` [E, D] for noisy_top_k, `experts.gate_up`, `experts.down`, `shared.gate_up`,
-/// `shared.down`, `shared.gate` with `moe.shared_gate`, `latent_down` [L, D], `latent_up` [D, L],
-/// `zero_compute.mix`, `zero_compute.value`; buffer `router_bias` [E] when `moe.bias` is used, with
+/// `router_noise` [E, D] for noisy_top_k, `router_residual` [E, E of the MoE layer before] with
+/// `moe.router.gating_residual` where there is one (MoE++, Jin 2024, equation 6),
+/// `experts.gate_up`, `experts.down`, `shared.gate_up`, `shared.down`, `shared.gate` with
+/// `moe.shared_gate`, `latent_down` [L, D], `latent_up` [D, L], `zero_compute.mix`,
+/// `zero_compute.value`; buffer `router_bias` [E] when `moe.bias` is used, with
 /// `router_bias_average`, `router_bias_integral`, `router_bias_error` where its rule has them.
 class MoELayerImpl : public torch::nn::Module {
  public:
@@ -65,6 +69,8 @@ class MoELayerImpl : public torch::nn::Module {
   const std::vector<int64_t>& local_experts() const { return experts->experts(); }
 
   at::Tensor router_ED, router_noise_ED;
+  at::Tensor
+      router_residual_EE;    ///< undefined without `gating_residual`, or in the first MoE layer
   at::Tensor router_bias_E;  ///< undefined without a rule
   ExpertBank experts{nullptr};
   SharedExperts shared{nullptr};

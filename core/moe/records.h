@@ -30,6 +30,9 @@ struct RoutingContext {
   bool training = false;                 ///< random choices, `factor` rather than `eval_factor`
   /// The factor in force where `moe.capacity.dynamic` moves it; nullopt = as configured.
   std::optional<double> capacity_factor;
+  /// Router logits [T, E] of the MoE layer before, differentiable, for `gating_residual`; undefined
+  /// in the first one and behind routers without logits.
+  at::Tensor previous_logits_TE;
   RoutingTrace* trace = nullptr;  ///< records or replays assignments; nullptr = neither
   /// In evaluation: as semantics section 1 says for the router, or one way whatever the router.
   /// kTokenChoice: each token takes its own top-k, dropless, so that no later token matters.

@@ -124,6 +124,8 @@ std::vector<std::string> unused_settings(const TrainConfig& config, const Origin
          {"moe.num_experts", "moe.top_k", "moe.expert_dim", "moe.shared_experts", "moe.router.type",
           "moe.balance", "moe.bias.type", "moe.capacity.factor", "parallel.expert"})
       note(key, "no layer has experts (moe.layers: none)");
+  if (moe_layers == 1 && config.moe.router.gating_residual)
+    note("moe.router.gating_residual", "the one MoE layer has none before it");
   const CapacityOptions& capacity = config.moe.capacity;
   if (!capacity.is_set())
     for (const char* key : {"order", "overflow", "scope", "min", "renormalize"})

@@ -79,6 +79,11 @@ void describe_others(Fields& fields, RouterOptions& options) {
                  "noisy_top_k.")
       .at_least(0)
       .only_for(kLearned);
+  fields
+      .flag("gating_residual", options.gating_residual,
+            "Add a learned map of the router logits of the MoE layer before (MoE++).")
+      .only_for(kLearned)
+      .also_called({"gate_residual", "gating_residuals"});
   fields.number("temperature", options.temperature, "Divides the logits, and the noise of gumbel.")
       .more_than(0)
       .only_for({"sinkhorn", "gumbel"})

@@ -19,6 +19,7 @@ struct RouterOptions {
   int64_t kept_groups = 1;           ///< groups a token may choose from
   double jitter = 0.0;               ///< ε of the router input's noise U[1−ε, 1+ε]
   std::optional<double> init;        ///< std of the router weights; auto = model.init_std, noisy 0
+  bool gating_residual = false;      ///< the logits of the MoE layer before count too, as in MoE++
   std::string pool = "micro_batch";  ///< expert_choice: micro_batch | sequence | tokens
   int64_t pool_tokens = 0;           ///< of pool: {tokens: n}
   std::string table = "random";      ///< hash: random | balanced | bigram

@@ -47,6 +47,7 @@ TEST_CASE("a list brings an output back, undefined tensors included") {
   CHECK(out.decision.logits_TE.defined() == with_scores);
   CHECK(out.decision.probs_TE.defined() == with_scores);
   if (with_scores) CHECK_FALSE(out.decision.probs_TE.requires_grad());
+  if (with_scores) CHECK(out.decision.logits_TE.requires_grad());
 }
 
 TEST_CASE("a rank without tokens has empty tensors, which are not undefined") {

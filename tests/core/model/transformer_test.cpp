@@ -162,8 +162,32 @@ TEST_CASE("Weights are functions of seed and name") {
   CHECK(a->head_VD().std().item<double>() == Approx(0.02).epsilon(0.2));
 }
 
+TEST_CASE("A gating residual adds a map of the logits of the MoE layer before") {
+  auto options = small(at::kDouble);
+  options.moe.layer_experts = {4, 7};
+  options.moe.router.gating_residual = true;
+  Transformer model(options);
+  model->to(torch::kDouble);
+  const MoELayer first = model->moe_layers()[0], second = model->moe_layers()[1];
+  CHECK_FALSE(first->router_residual_EE.defined());
+  REQUIRE(second->router_residual_EE.sizes() == torch::IntArrayRef({7, 4}));
+
+  const auto with = model->forward(tokens(), training_context());
+  const at::Tensor carried_TE =
+      at::mm(with.layers[0].decision.logits_TE, second->router_residual_EE.t());
+  const at::Tensor own_TE = with.layers[1].decision.logits_TE - carried_TE;
+  {
+    torch::NoGradGuard no_grad;
+    second->router_residual_EE.zero_();  // its choices, not its input, depend on the map
+  }
+  const auto without = model->forward(tokens(), training_context());
+  CHECK(carried_TE.abs().max().item<double>() > 1e-6);
+  CHECK((own_TE - without.layers[1].decision.logits_TE).abs().max().item<double>() < 1e-14);
+}
+
 TEST_CASE("Recomputation changes no output, no gradient, and counts no term twice") {
   auto options = small(at::kDouble);
+  options.moe.router.gating_residual = GENERATE(false, true);
   auto again = options;
   again.recompute = true;
   Transformer plain(options), recomputed(again);

@@ -35,6 +35,8 @@ TEST_CASE("settings without effect are noted") {
   CHECK(notes("model: {ffn_dim: 64}\nmoe: {layers: {first_dense: 1}}\n").empty());
   CHECK(notes("moe: {layers: none, num_experts: 4}\n").size() == 1);
   CHECK(notes("moe: {capacity: {order: probability}}\n").size() == 1);
+  CHECK_THAT(notes("moe: {layers: [1], router: {gating_residual: true}}\n")[0],
+             Contains("moe.router.gating_residual has no effect: the one MoE layer"));
   CHECK_THAT(config_check_text(ConfigFile("model: {ffn_dim: 64}\n").load(), "x.yaml"),
              StartsWith("x.yaml: ok\nnote: "));
 }

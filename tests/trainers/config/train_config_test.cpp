@@ -271,6 +271,9 @@ TEST_CASE("combinations that cannot work name both keys and their place") {
     CHECK(moe("zero_experts: 1, copy_experts: 1, constant_experts: 2").empty());
     CHECK(moe("num_experts: 1, top_k: 2, zero_experts: 1").empty());
     CHECK(moe("zero_experts: 1, zero_compute_weight: 0.75").empty());
+    CHECK(moe("zero_experts: 1, router: {gating_residual: true}").empty());
+    CHECK_THAT(moe("router: {type: hash, gating_residual: true}, balance: []"),
+               Contains("moe.router.gating_residual: belongs to type switch"));
     CHECK_THAT(moe("zero_compute_weight: 0.75"),
                Contains("moe.zero_compute_weight: 0.75 without zero, copy or constant experts"));
     CHECK_THAT(moe("zero_experts: 1, zero_compute_weight: 0"), Contains("`0` is out of range"));
