@@ -37,4 +37,10 @@ namespace reference {
 at::Tensor expert_ffn(const at::Tensor& x_UD, const ExpertRows& rows, const ExpertWeights& weights);
 }
 
+/// The same by operations of ATen on all rows at once, with a grouped matrix product where there is
+/// one: what GPUs and bf16 take.
+namespace grouped {
+at::Tensor expert_ffn(const at::Tensor& x_UD, const ExpertRows& rows, const ExpertWeights& weights);
+}
+
 }  // namespace switchyard

@@ -68,7 +68,7 @@ at::Tensor expert_ffn(const at::Tensor& x_UD, const ExpertRows& rows,
                        static_cast<int64_t>(rows.offsets_e.size()) - 1 == weights.down_eDF.size(0),
                    "{} offsets for {} rows and {} experts", rows.offsets_e.size(),
                    rows.row_token_R.size(0), weights.down_eDF.size(0));
-  if (!has_fast_path(x_UD)) return reference::expert_ffn(x_UD, rows, weights);
+  if (!has_fast_path(x_UD)) return grouped::expert_ffn(x_UD, rows, weights);
   const auto dtype = x_UD.scalar_type();
   return ExpertFfnFunction::apply(x_UD, rows.row_weight_R.to(dtype), weights.gate_up_eGD.to(dtype),
                                   weights.down_eDF.to(dtype), rows, weights.accumulate_into_grad);
