@@ -7,10 +7,11 @@ target_compile_definitions(test_main PRIVATE
 
 add_custom_target(sanitized_tests)  # what launch/test.sh builds a second time, under sanitizers
 
-# switchyard_test(core/moe LIBS core/moe [TORCH] [LABELS ...] [APART ...]): LIBS are the folders under test;
-# cases of a kind APART ("KIND: ...") are left to the test of that kind (switchyard_cases).
+# switchyard_test(core/moe LIBS core/moe [TORCH] [BY_FILE] [LABELS ...] [APART ...]): LIBS are the folders under test;
+# BY_FILE makes each file a test, so that slow ones run beside each other; cases of a kind APART ("KIND: ...") are
+# left to the test of that kind (switchyard_cases).
 function(switchyard_test folder)
-  cmake_parse_arguments(arg "TORCH" "" "LIBS;LABELS;APART" ${ARGN})
+  cmake_parse_arguments(arg "TORCH;BY_FILE" "" "LIBS;LABELS;APART" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/*_test.cpp)
   if(NOT sources)
     return()
@@ -29,15 +30,24 @@ function(switchyard_test folder)
     set_target_properties(test_${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
     target_compile_options(test_${name} PRIVATE -fPIC)
   endif()
+  if("sanitize" IN_LIST arg_LABELS)
+    add_dependencies(sanitized_tests test_${name})
+  endif()
+  if(arg_BY_FILE)
+    foreach(source ${sources})
+      get_filename_component(file ${source} NAME_WE)
+      string(REGEX REPLACE "_test$" "" short ${file})
+      add_test(NAME ${folder}/${short} COMMAND test_${name} "-#" "[#${file}]" WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
+      set_tests_properties(${folder}/${short} PROPERTIES TIMEOUT 900 LABELS "${arg_LABELS}")
+    endforeach()
+    return()
+  endif()
   set(filter "")  # one argument: several would be alternatives
   foreach(kind ${arg_APART})
     string(APPEND filter "~\"${kind}:*\"")
   endforeach()
   add_test(NAME ${folder} COMMAND test_${name} ${filter} WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
   set_tests_properties(${folder} PROPERTIES TIMEOUT 900 LABELS "${arg_LABELS}")
-  if("sanitize" IN_LIST arg_LABELS)
-    add_dependencies(sanitized_tests test_${name})
-  endif()
 endfunction()
 
 switchyard_test(core/base       LIBS core/base LABELS sanitize)
@@ -91,8 +101,7 @@ switchyard_test(invariance          LIBS core/model core/loss parallel/expert TO
 target_sources(test_invariance PRIVATE ${CMAKE_SOURCE_DIR}/tests/invariance/layouts.cpp)
 switchyard_test(trainers/import     LIBS trainers/import TORCH)
 switchyard_test(golden              LIBS trainers/import trainers/step TORCH)
-switchyard_test(end_to_end          LIBS core/base)
-set_tests_properties(end_to_end PROPERTIES TIMEOUT 1800)  # some seven minutes on two free cores
+switchyard_test(end_to_end          LIBS core/base BY_FILE)
 if(SWITCHYARD_CUDA)
   switchyard_test(gpu               LIBS core/base)
 endif()
