@@ -4,7 +4,6 @@ namespace switchyard::test {
 namespace {
 
 const std::string kLogits = R"("logits":{"dtype":"F32","shape":[4,4],"data_offsets":[0,64]})";
-const std::string kTokens = R"("tokens":{"dtype":"I64","shape":[4],"data_offsets":[64,96]})";
 const std::string kPlainMoe = "{num_experts: 4, balance: []}";
 
 std::string bytes(size_t count) {
@@ -16,13 +15,6 @@ std::string bytes(size_t count, size_t place, const std::string& some) {
   return bytes(count).replace(place, some.size(), some);
 }
 
-/// A tensor behind those logits.
-std::string with(const std::string& name, const std::string& dtype, const std::string& shape,
-                 size_t size) {
-  return kLogits + ",\"" + name + R"(":{"dtype":")" + dtype + R"(","shape":)" + shape +
-         R"(,"data_offsets":[64,)" + std::to_string(64 + size) + "]}";
-}
-
 struct Route {
   std::string tensors = kLogits;    ///< of the header
   std::string content = bytes(64);  ///< behind the header
@@ -30,6 +22,15 @@ struct Route {
   Words more = {};                  ///< arguments
   std::string out = "out.safetensors";
 };
+
+/// A tensor behind those logits: zeros, where the content does not say more.
+Route with(const std::string& name, const std::string& dtype, const std::string& shape, size_t size,
+           Route route = {}) {
+  route.tensors += ",\"" + name + R"(":{"dtype":")" + dtype + R"(","shape":)" + shape +
+                   R"(,"data_offsets":[64,)" + std::to_string(64 + size) + "]}";
+  route.content.resize(64 + size);
+  return route;
+}
 
 BadInput route(const std::string& name, const Route& with) {
   return {name, 2, 0, [with](const TempFolder& temp) {
@@ -81,41 +82,32 @@ std::vector<BadInput> tensor_inputs() {
       "{num_experts: 4, router: {type: hierarchical, branches: [2, 2], kept: [1, 2]}, balance: []}";
   return {
       route("logits for another number of experts, which a hash router does not read",
-            {.tensors = kLogits + "," + kTokens,
-             .content = bytes(96),
-             .moe = "{num_experts: 8, router: {type: hash}, balance: []}"}),
+            with("tokens", "I64", "[4]", 32,
+                 {.moe = "{num_experts: 8, router: {type: hash}, balance: []}"})),
       route("logits of a hierarchical router without those of the groups", {.moe = tree}),
-      route("tokens of another number",
-            {.tensors = with("tokens", "I64", "[3]", 24), .content = bytes(88)}),
-      route("tokens of another type",
-            {.tensors = with("tokens", "F32", "[4]", 16), .content = bytes(80)}),
+      route("tokens of another number", with("tokens", "I64", "[3]", 24)),
+      route("tokens of another type", with("tokens", "F32", "[4]", 16)),
       route("a negative token",
-            {.tensors = kLogits + "," + kTokens, .content = bytes(96, 72, std::string(8, '\xff'))}),
+            with("tokens", "I64", "[4]", 32, {.content = bytes(96, 72, std::string(8, '\xff'))})),
       route("a hash router without tokens", {.moe = hash}),
       route("a token outside the vocabulary of a hash router",
-            {.tensors = kLogits + "," + kTokens, .content = bytes(96, 72, "\xc8"), .moe = hash}),
-      route("a bias of another rank",
-            {.tensors = with("bias", "F32", "[1,4]", 16), .content = bytes(80)}),
-      route("a bias for another number of experts",
-            {.tensors = with("bias", "F32", "[3]", 12), .content = bytes(76)}),
+            with("tokens", "I64", "[4]", 32, {.content = bytes(96, 72, "\xc8"), .moe = hash})),
+      route("a bias of another rank", with("bias", "F32", "[1,4]", 16)),
+      route("a bias for another number of experts", with("bias", "F32", "[3]", 12)),
       route("a bias that is no number",
-            {.tensors = with("bias", "F32", "[4]", 16), .content = bytes(80, 70, "\xc0\x7f")}),
+            with("bias", "F32", "[4]", 16, {.content = bytes(80, 70, "\xc0\x7f")})),
       route("a bias out of the range of the logits' type",
-            {.tensors = with("bias", "F64", "[4]", 32), .content = bytes(96, 78, "\xf0\x7e")}),
+            with("bias", "F64", "[4]", 32, {.content = bytes(96, 78, "\xf0\x7e")})),
       route("a bias for a router that takes none",
-            {.tensors = with("bias", "F32", "[4]", 16),
-             .content = bytes(80),
-             .moe = "{num_experts: 4, router: {type: sinkhorn}, balance: []}"}),
+            with("bias", "F32", "[4]", 16,
+                 {.moe = "{num_experts: 4, router: {type: sinkhorn}, balance: []}"})),
       route("noise of another shape",
-            {.tensors = with("noise", "F32", "[4,3]", 48),
-             .content = bytes(112),
-             .moe = "{num_experts: 4, router: {type: noisy_top_k}, balance: []}",
-             .more = {"--train"}}),
-      route("noise outside training",
-            {.tensors = with("noise", "F32", "[4,4]", 64), .content = bytes(128)}),
-      route("noise for a router that has none", {.tensors = with("noise", "F32", "[4,4]", 64),
-                                                 .content = bytes(128),
-                                                 .more = {"--train"}}),
+            with("noise", "F32", "[4,3]", 48,
+                 {.moe = "{num_experts: 4, router: {type: noisy_top_k}, balance: []}",
+                  .more = {"--train"}})),
+      route("noise outside training", with("noise", "F32", "[4,4]", 64)),
+      route("noise for a router that has none",
+            with("noise", "F32", "[4,4]", 64, {.more = {"--train"}})),
   };
 }
 
