@@ -80,12 +80,20 @@ std::string error_of(const TrainConfig& config) {
   return error_of([&] { train(config, 2); });
 }
 
+// The trace of a process alone, opened as before its first step.
+struct Opened {
+  explicit Opened(const TrainConfig& config)
+      : training(build_training(config, *alone, at::kCPU)), trace(open_trace(files, *training)) {}
+
+  std::unique_ptr<Communicator> alone = make_local_communicator();
+  SystemFileOps files;
+  std::unique_ptr<Training> training;
+  std::unique_ptr<TraceFolder> trace;
+};
+
 // What a process does that goes on from `step`, as far as the trace is concerned.
 void go_on(const TrainConfig& config, int64_t step) {
-  const auto alone = make_local_communicator();
-  const auto training = build_training(config, *alone, at::kCPU);
-  SystemFileOps files;
-  open_trace(files, *training)->start(step);
+  Opened(config).trace->start(step);
 }
 
 std::vector<std::string> names_in(const std::string& folder) {
@@ -105,6 +113,13 @@ TrainConfig recorded(const TempFolder& temp) {
   return config;
 }
 
+// A run that follows the trace there.
+TrainConfig replaying(const TempFolder& temp) {
+  TrainConfig config = small_config();
+  config.train.replay_routing = temp.path("trace");
+  return config;
+}
+
 }  // namespace
 
 TEST_CASE("Recorded assignments give the same run again, on any number of ranks") {
@@ -114,8 +129,7 @@ TEST_CASE("Recorded assignments give the same run again, on any number of ranks"
   const Steps recorded = train(config, 2);
   CHECK(std::filesystem::exists(temp.path("trace/step-00000004.safetensors")));
 
-  TrainConfig other = small_config();
-  other.train.replay_routing = temp.path("trace");
+  const TrainConfig other = replaying(temp);
   for (const int ranks : {1, 3}) {
     const Steps replayed = train(other, ranks);
     CHECK(replayed.load == recorded.load);
@@ -132,8 +146,7 @@ TEST_CASE("A replayed run follows the assignments and not its own router") {
   config.train.recompute = "full";  // each layer decides twice
   train(config, 1);
 
-  TrainConfig other = small_config();
-  other.train.replay_routing = temp.path("trace");
+  TrainConfig other = replaying(temp);
   other.train.record_routing = temp.path("again");
   const std::vector<int64_t> all_to_two = {64, 64, 0, 0, 0, 0, 0, 0};
   for (const auto& load : train(other, 2).load) CHECK(load == all_to_two);
@@ -147,8 +160,7 @@ TEST_CASE("Another balancer, router, bias and capacity may follow a trace") {
   config.train.record_routing = temp.path("trace");
   const Steps first = train(config, 1);
 
-  TrainConfig other = small_config();
-  other.train.replay_routing = temp.path("trace");
+  TrainConfig other = replaying(temp);
   SECTION("balance") {
     other.moe.balance = {{"load_balance", 0.5}};
   }
@@ -165,8 +177,7 @@ TEST_CASE("Another balancer, router, bias and capacity may follow a trace") {
 TEST_CASE("Assignments of another model are refused, with what differs") {
   const TempFolder temp;
   recorded(temp);
-  TrainConfig other = small_config();
-  other.train.replay_routing = temp.path("trace");
+  TrainConfig other = replaying(temp);
   const auto refused = [&](const std::string& what) {
     CHECK_THAT(error_of(other), Catch::Contains("train.replay_routing: " + temp.path("trace/") +
                                                 file(1) + " was recorded with " + what));
@@ -207,8 +218,7 @@ TEST_CASE("Assignments of another model are refused, with what differs") {
 TEST_CASE("Assignments of other tokens are refused, with what differs") {
   const TempFolder temp;
   recorded(temp);
-  TrainConfig other = small_config();
-  other.train.replay_routing = temp.path("trace");
+  TrainConfig other = replaying(temp);
   const auto refused = [&](const std::string& what) {
     CHECK_THAT(error_of(other), Catch::Contains(file(1) + " was recorded with " + what));
   };
@@ -238,9 +248,8 @@ TEST_CASE("Micro-batches of another size hold other tokens where each has one do
   config.train.record_routing = temp.path("trace");
   train(config, 1);
 
-  TrainConfig other = small_config();
+  TrainConfig other = replaying(temp);
   other.data.sampler = "single_domain";
-  other.train.replay_routing = temp.path("trace");
   CHECK(error_of(other) == "");
   other.train.micro_sequences = 2;
   CHECK_THAT(error_of(other),
@@ -260,28 +269,24 @@ TEST_CASE("Every file of a trace is checked, before the first step and when it i
   };
   const std::string expected = file(3) + " was recorded with run.seed: 2, this run has 1";
 
-  TrainConfig replaying = small_config();
-  replaying.train.replay_routing = temp.path("trace");
+  TrainConfig other = replaying(temp);
   SECTION("a step of another run") {
     mix_in();
-    CHECK_THAT(error_of([&] { go_on(replaying, 0); }), Catch::Contains(expected));
+    CHECK_THAT(error_of([&] { go_on(other, 0); }), Catch::Contains(expected));
   }
   SECTION("a step that another run has replaced since") {
-    const auto alone = make_local_communicator();
-    const auto training = build_training(replaying, *alone, at::kCPU);
-    SystemFileOps files;
-    const auto trace = open_trace(files, *training);
+    const Opened opened(other);
     mix_in();
-    trace->begin_step(1);
-    CHECK_THAT(error_of([&] { trace->begin_step(2); }), Catch::Contains(expected));
+    opened.trace->begin_step(1);
+    CHECK_THAT(error_of([&] { opened.trace->begin_step(2); }), Catch::Contains(expected));
   }
   SECTION("a step that is missing") {
-    replaying.train.steps = 5;
-    CHECK_THAT(error_of(replaying), Catch::Contains(file(5) + " is missing"));
+    other.train.steps = 5;
+    CHECK_THAT(error_of(other), Catch::Contains(file(5) + " is missing"));
   }
   SECTION("a damaged file") {
     std::filesystem::resize_file(temp.path("trace/") + file(2), 100);
-    CHECK_THAT(error_of(replaying), Catch::Contains(file(2)));
+    CHECK_THAT(error_of(other), Catch::Contains(file(2)));
   }
 }
 
@@ -298,12 +303,7 @@ TEST_CASE("A run that starts records into no folder that holds steps") {
   SECTION("which a run that never resumes learns before it sets its folder aside") {
     config.run.dir = temp.path("run");
     config.run.resume = "never";
-    const auto open = [&] {
-      const auto alone = make_local_communicator();
-      const auto training = build_training(config, *alone, at::kCPU);
-      SystemFileOps files;
-      open_trace(files, *training);
-    };
+    const auto open = [&] { Opened{config}; };
     CHECK_THAT(error_of(open), Catch::Contains("holds 4 recorded steps already"));
     config.run.dir = temp.path();
     CHECK(error_of(open) == "");  // it lies in the run folder, and goes aside with it
@@ -345,8 +345,7 @@ TEST_CASE("A run that goes on removes no step of another run") {
 TEST_CASE("Folders of a trace that cannot serve are refused") {
   const TempFolder temp;
   recorded(temp);
-  TrainConfig config = small_config();
-  config.train.replay_routing = temp.path("trace");
+  TrainConfig config = replaying(temp);
   SECTION("recording into the folder that is replayed") {
     config.train.record_routing = temp.path("trace/");
     CHECK_THAT(error_of(config), Catch::Contains("is the folder of train.replay_routing, too"));
