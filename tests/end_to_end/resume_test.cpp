@@ -182,51 +182,36 @@ TEST_CASE("A run that goes on from an earlier step records over what it takes ba
   }
 }
 
-TEST_CASE("A run goes on with another number of ranks and another expert axis") {
+TEST_CASE("A run goes on with other numbers of ranks and another expert axis") {
+  using Overrides = std::vector<std::string>;
+  Overrides shape;
+  SECTION("a plain model") {}
+  SECTION("layers of different sizes") {
+    shape = {"moe.num_experts=[4, 8]", "moe.zero_experts=1", "moe.constant_experts=1",
+             "moe.latent_dim=16"};
+  }
   const TempFolder temp;
-  REQUIRE(run(tiny_training(temp, 2, "whole"), temp.path()).code == 0);
-  REQUIRE(run(tiny_training(temp, 2, "moved", {"train.steps=30", "optim.schedule=constant"}),
-              temp.path())
-              .code == 0);
-  const auto four =
-      run(tiny_training(temp, 4, "moved",
-                        {"train.steps=50", "parallel.expert=4", "optim.schedule=constant"}),
-          temp.path());
-  INFO(four.err);
-  REQUIRE(four.code == 0);
-  const auto one = run(tiny_training(temp, 1, "moved", {"optim.schedule=constant"}), temp.path());
-  INFO(one.err);
-  REQUIRE(one.code == 0);
-  const auto steps = logged(temp, "moved", "nll");
-  CHECK(steps.size() == 60);
-}
-
-TEST_CASE("Layers of different sizes go on with another number of ranks and another expert axis") {
-  const TempFolder temp;
-  const std::vector<std::string> shape = {"moe.num_experts=[4, 8]",  "moe.zero_experts=1",
-                                          "moe.constant_experts=1",  "moe.latent_dim=16",
-                                          "optim.schedule=constant", "eval.every=0"};
-  const auto go = [&](int ranks, const std::string& dir, std::vector<std::string> overrides) {
+  const auto go = [&](int ranks, const std::string& dir, Overrides overrides) {
     overrides.insert(overrides.end(), shape.begin(), shape.end());
+    overrides.insert(overrides.end(), {"optim.schedule=constant", "eval.every=0"});
     const auto outcome = run(tiny_training(temp, ranks, dir, overrides), temp.path());
     INFO(outcome.err);
     REQUIRE(outcome.code == 0);
   };
-  go(2, "whole", {"train.steps=20"});
+  go(2, "whole", {"train.steps=30"});
   go(2, "moved", {"train.steps=10"});
   go(4, "moved", {"train.steps=20", "parallel.expert=4"});
+  go(1, "moved", {"train.steps=30"});
 
   const auto whole = logged(temp, "whole", "nll"), moved = logged(temp, "moved", "nll");
-  REQUIRE(moved.size() == 20);
-  for (const int64_t step : {11, 20})
+  REQUIRE(moved.size() == 30);
+  for (const int64_t step : {11, 20, 21, 30})
     CHECK(std::stod(moved.at(step)) == Approx(std::stod(whole.at(step))).epsilon(1e-5));
 }
 
 TEST_CASE("A damaged newest checkpoint is passed over, loudly, under resume: auto") {
   const TempFolder temp;
   REQUIRE(run(tiny_training(temp, 2, "run", {"train.steps=30"}), temp.path()).code == 0);
-  const auto whole = run(tiny_training(temp, 2, "whole", {}), temp.path());
-  REQUIRE(whole.code == 0);
   for (const auto& entry :
        std::filesystem::directory_iterator(temp.path("run/checkpoints/step-00000030"))) {
     if (entry.path().extension() != ".safetensors") continue;
@@ -238,7 +223,9 @@ TEST_CASE("A damaged newest checkpoint is passed over, loudly, under resume: aut
   const auto outcome = run(tiny_training(temp, 2, "run"), temp.path());
   INFO(outcome.out << outcome.err);
   CHECK(outcome.code == 0);
-  CHECK((outcome.out + outcome.err).find("step-00000030") != std::string::npos);
+  for (const char* told : {"WARNING: skipped a checkpoint: ", "/step-00000030/", "is damaged",
+                           "resumed from step 20 of "})
+    CHECK((outcome.out + outcome.err).find(told) != std::string::npos);
   CHECK(logged(temp, "run", "step").size() == 60);
 }
 
