@@ -144,9 +144,8 @@ TEST_CASE("Zipf domains come in proportion to 1/(r+1)", "[synthetic]") {
 }
 
 TEST_CASE("the forward filter of the latent corpus reaches its entropy rate", "[synthetic]") {
-  // Published rates for rho = 1/128, with the switch entropy as their upper bound.
-  const auto [domains, rate, upper] =
-      GENERATE(std::make_tuple(8, 1.27321, 1.27390), std::make_tuple(16, 1.27922, 1.27985));
+  // Published rates for rho = 1/128.
+  const auto [domains, rate] = GENERATE(std::make_pair(8, 1.27321), std::make_pair(16, 1.27922));
   const SyntheticCorpus corpus(latent(domains));
   double sum = 0;
   int64_t count = 0;
@@ -158,7 +157,6 @@ TEST_CASE("the forward filter of the latent corpus reaches its entropy rate", "[
   }
   CHECK(sum / count == Approx(rate).margin(3 * 0.75 / std::sqrt(count)));
   CHECK(sum / count > kEntropy);
-  CHECK(upper > rate);
 }
 
 TEST_CASE("the latent filter's probabilities sum to one", "[synthetic]") {

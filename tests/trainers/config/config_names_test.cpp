@@ -102,14 +102,11 @@ TEST_CASE("typing errors get the key or value that was meant") {
       {"moe.coef=1", "moe.balance[].coef"},
       {"precision=fp32", "train.precision"},
       {"moe.ffn_dim=2", "model.ffn_dim"}};
-  int right = 0;
   for (const auto& [override_text, expected] : cases) {
     const std::string text = command_problem(override_text);
     CAPTURE(override_text, text);
     CHECK_THAT(text, Contains("unknown key") && Contains("`" + expected + "`"));
-    right += text.find("`" + expected + "`") != std::string::npos;
   }
-  CHECK(right >= 80);
 }
 
 TEST_CASE("names of other programs are translated") {
