@@ -59,45 +59,48 @@ TEST_CASE("Only feed-forward experts are dispatched") {
   CHECK(below.kept_TK.equal(torch::tensor({{false, true}, {true, false}})));
 }
 
-TEST_CASE("Free experts have room for every token, feed-forward ones up to their capacity") {
+namespace {
+
+// Of a token above 0 the feed-forward expert 0 is the best, of one below 0 the copy expert 1.
+MoELayer switch_of_dense_and_copy(double zero_compute_weight) {
   MoELayerOptions options;
   options.hidden_dim = 1;
   options.moe.num_experts = 1;
   options.moe.copy_experts = 1;
+  options.moe.zero_compute_weight = zero_compute_weight;
   options.moe.top_k = 1;
   options.moe.router.type = "switch";
-  options.moe.capacity.factor = 1.0;  // ⌈1 · 1 · 4 / 2⌉ = 2 seats: all routable experts share
+  options.moe.capacity.factor = 1.0;
   MoELayer layer(options);
   torch::NoGradGuard no_grad;
   layer->router_ED.copy_(torch::tensor({{1.0f}, {-1.0f}}));
+  return layer;
+}
+
+RoutingDecision decision_on(MoELayer& layer, const torch::Tensor& x) {
   RoutingContext context;
   context.training = true;
+  return layer->forward(x, context).decision;
+}
 
-  const auto all_copy = layer->forward(torch::full({4, 1}, -1.0f), context).decision;
-  const auto all_dense = layer->forward(torch::full({4, 1}, 1.0f), context).decision;
+}  // namespace
+
+TEST_CASE("Free experts have room for every token, feed-forward ones up to their capacity") {
+  MoELayer layer = switch_of_dense_and_copy(1);
+  const auto all_copy = decision_on(layer, torch::full({4, 1}, -1.0f));
+  const auto all_dense = decision_on(layer, torch::full({4, 1}, 1.0f));
 
   CHECK(all_copy.counts_E.equal(torch::tensor({0, 4})));
   CHECK(all_copy.kept_TK.sum().item<int64_t>() == 4);
   CHECK(all_dense.counts_E.equal(torch::tensor({4, 0})));
+  // ⌈1 · 1 · 4 / 2⌉ = 2 seats: all routable experts share
   CHECK(all_dense.kept_TK.sum().item<int64_t>() == 2);
 }
 
 TEST_CASE("With τ a feed-forward expert has seats for its even share of what is left to it") {
-  MoELayerOptions options;
-  options.hidden_dim = 1;
-  options.moe.num_experts = 1;
-  options.moe.copy_experts = 1;
-  options.moe.zero_compute_weight = 0.5;
-  options.moe.top_k = 1;
-  options.moe.router.type = "switch";
-  options.moe.capacity.factor = 1.0;  // ⌈1 · 1 · 6 / (1 + 1 / 0.5)⌉ = 2 seats, 3 at τ = 1
-  MoELayer layer(options);
-  torch::NoGradGuard no_grad;
-  layer->router_ED.copy_(torch::tensor({{1.0f}, {-1.0f}}));
-  RoutingContext context;
-  context.training = true;
-  CHECK(layer->forward(torch::full({6, 1}, 1.0f), context).decision.kept_TK.sum().item<int64_t>() ==
-        2);
+  MoELayer layer = switch_of_dense_and_copy(0.5);
+  // ⌈1 · 1 · 6 / (1 + 1 / 0.5)⌉ = 2 seats, 3 at τ = 1
+  CHECK(decision_on(layer, torch::full({6, 1}, 1.0f)).kept_TK.sum().item<int64_t>() == 2);
 }
 
 TEST_CASE("A latent width: project, compute there, project back; the router sees all of x") {
