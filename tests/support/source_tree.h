@@ -79,8 +79,8 @@ inline bool is_code(const std::filesystem::path& path) {
 
 /// Text that people wrote: code, scripts, configs, prose; no corpora and no fixtures.
 inline bool is_text(const std::filesystem::path& path) {
-  static const std::set<std::string> kEndings = {".cmake", ".md",  ".sh",    ".yaml",
-                                                 ".yml",   ".svg", ".sbatch"};
+  static const std::set<std::string> kEndings = {".cmake", ".md",  ".py",  ".sh",
+                                                 ".yaml",  ".yml", ".svg", ".sbatch"};
   static const std::set<std::string> kNames = {"CMakeLists.txt", "CMakePresets.json", "run",
                                                ".clang-format"};
   return is_code(path) || kEndings.count(path.extension().string()) > 0 ||
