@@ -23,6 +23,8 @@ class Error : public std::runtime_error {
  public:
   Error(ExitCode code, const std::string& text) : std::runtime_error(text), code_(code) {}
   ExitCode code() const { return code_; }
+  /// what() behind its area, to stand in the text of another error.
+  std::string without_area() const;
 
  private:
   ExitCode code_;

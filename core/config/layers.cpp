@@ -294,9 +294,7 @@ void with_marks(const Origins& origins, const std::function<void()>& check) {
   try {
     check();
   } catch (const ConfigError& error) {
-    std::string text = error.what();
-    const std::string area = "[config] ";
-    if (text.starts_with(area)) text.erase(0, area.size());
+    const std::string text = error.without_area();
     const char* const kPathCharacters =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.~";
     size_t start = 0;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <set>
 
+#include "core/base/as_bad_input.h"
 #include "core/base/error.h"
 #include "core/checkpoint/safetensors.h"
 #include "core/checkpoint/tensor_bytes.h"
@@ -26,25 +27,17 @@ std::string few(const std::vector<std::string>& names) {
   return text;
 }
 
-/// Before work began, what cannot be read is bad input like what is damaged.
-template <class Body>
-auto as_bad_input(const Body& body) {
-  try {
-    return body();
-  } catch (const IoError& e) {
-    throw CheckpointError(std::string(e.what()).substr(std::string_view("[io] ").size()));
-  }
-}
-
 /// The manifest's text; where it is not there, what is there instead.
 std::string read_manifest_text(FileOps& files, const std::string& folder) {
   const std::string path = folder + "/" + kManifestName;
-  if (files.kind(path) == FileOps::Kind::kMissing)
-    throw CheckpointError(fmt::format("{}: {}", folder,
-                                      files.kind(folder) == FileOps::Kind::kMissing
-                                          ? "no such checkpoint"
-                                          : "not a checkpoint, it has no manifest.json"));
-  return read_file(files, path, kMaxManifestBytes);
+  return as_bad_input<CheckpointError>([&] {
+    if (files.kind(path) == FileOps::Kind::kMissing)
+      throw CheckpointError(fmt::format("{}: {}", folder,
+                                        files.kind(folder) == FileOps::Kind::kMissing
+                                            ? "no such checkpoint"
+                                            : "not a checkpoint, it has no manifest.json"));
+    return read_file(files, path, kMaxManifestBytes);
+  });
 }
 
 /// Compares one file with the manifest, every byte.
@@ -146,15 +139,14 @@ void read_share(FileOps& files, const VerifiedCheckpoint& checkpoint, const Stat
 }  // namespace
 
 Manifest read_manifest(FileOps& files, const std::string& folder) {
-  const std::string text = as_bad_input([&] { return read_manifest_text(files, folder); });
+  const std::string text = read_manifest_text(files, folder);
   return parse_manifest(text, folder + "/" + kManifestName);
 }
 
 VerifiedCheckpoint verify_checkpoint(Communicator& comm, FileOps& files,
                                      const std::string& folder) {
   std::string text;
-  run_on_first(comm,
-               [&] { text = as_bad_input([&] { return read_manifest_text(files, folder); }); });
+  run_on_first(comm, [&] { text = read_manifest_text(files, folder); });
   text = broadcast_text(comm, text);
 
   VerifiedCheckpoint checkpoint{folder, {}, {}};
@@ -163,7 +155,7 @@ VerifiedCheckpoint verify_checkpoint(Communicator& comm, FileOps& files,
     const auto step = static_cast<size_t>(comm.size());
     for (size_t i = static_cast<size_t>(comm.rank()); i < checkpoint.manifest.files.size();
          i += step)
-      as_bad_input([&] { verify_file(files, folder, checkpoint.manifest, i); });
+      as_bad_input<CheckpointError>([&] { verify_file(files, folder, checkpoint.manifest, i); });
   });
   std::string unlisted;
   run_on_first(comm, [&] {

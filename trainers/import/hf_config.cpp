@@ -4,9 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/as_bad_input.h"
 #include "core/base/error.h"
 #include "core/checkpoint/strict_json.h"
-#include "trainers/import/as_bad_input.h"
 #include "trainers/import/hf_families.h"
 
 namespace switchyard {
@@ -19,7 +19,7 @@ constexpr int kMaxDepth = 16;
 constexpr size_t kMaxEntries = 100'000;
 
 json read_json(FileOps& files, const std::string& path) {
-  const std::string text = as_bad_input([&] {
+  const std::string text = as_bad_input<CheckpointError>([&] {
     if (files.kind(path) == FileOps::Kind::kMissing)
       throw CheckpointError(path + ": no such file; a Hugging Face folder holds one");
     return read_file(files, path, kMaxConfigBytes);
@@ -41,8 +41,7 @@ HfModel read_hf_config(FileOps& files, const std::string& folder) {
     validate(model.config.model);
     validate(model.config.moe);
   } catch (const ConfigError& error) {
-    throw ConfigError(path + ": " +
-                      std::string(error.what()).substr(std::string("[config] ").size()));
+    throw ConfigError(path + ": " + error.without_area());
   }
   const auto unread = keys.unread();
   if (!unread.empty())

@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/base/as_bad_input.h"
 #include "core/base/error.h"
 #include "core/checkpoint/strict_json.h"
 #include "core/checkpoint/tensor_bytes.h"
-#include "trainers/import/as_bad_input.h"
 
 namespace switchyard {
 namespace {
@@ -53,7 +53,7 @@ std::map<std::string, std::string> read_index(FileOps& files, const std::string&
 }  // namespace
 
 HfFolder::HfFolder(FileOps& files, const std::string& folder) : folder_(folder) {
-  as_bad_input([&] {
+  as_bad_input<CheckpointError>([&] {
     if (is_there(files, folder + "/" + kSingle))
       open(files, kSingle);
     else
@@ -112,7 +112,7 @@ at::Tensor HfFolder::read(const std::string& name) const {
                                       shown_name(name),
                                       describe_tensor(dtype, place.entry->shape)));
   try {
-    return as_bad_input([&] {
+    return as_bad_input<CheckpointError>([&] {
       at::Tensor tensor = at::empty(place.entry->shape, dtype);
       place.file->read_into(*place.entry, tensor);
       return tensor.to(at::kFloat);

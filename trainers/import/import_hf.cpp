@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <string_view>
 
+#include "core/base/as_bad_input.h"
 #include "core/base/error.h"
 #include "core/base/local_communicator.h"
 #include "core/checkpoint/strict_json.h"
@@ -16,7 +17,6 @@
 #include "core/config/forms.h"
 #include "core/config/yaml.h"
 #include "parallel/checkpoint/sharded_checkpoint.h"
-#include "trainers/import/as_bad_input.h"
 #include "trainers/import/hf_folder.h"
 #include "trainers/import/hf_tensors.h"
 #include "trainers/run/checkpoint_manager.h"

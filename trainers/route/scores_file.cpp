@@ -3,10 +3,9 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <optional>
-#include <string_view>
 #include <utility>
 
+#include "core/base/as_bad_input.h"
 #include "core/base/error.h"
 #include "core/checkpoint/safetensors.h"
 #include "core/checkpoint/strict_json.h"
@@ -23,12 +22,6 @@ struct Expected {
 };
 constexpr Expected kTensors[] = {
     {"logits", 2, true}, {"tokens", 1, false}, {"bias", 1, true}, {"noise", 2, true}};
-
-// The error of a file that is no checkpoint, without the area of the code that met it.
-[[noreturn]] void rethrow_as_data(const Error& error) {
-  const std::string_view text = error.what();
-  throw DataError(std::string(text.substr(text.find("] ") + 2)));
-}
 
 [[noreturn]] void refuse(const std::string& path, const std::string& name,
                          const std::string& problem) {
@@ -50,6 +43,17 @@ void check_form(const std::string& path, const TensorEntry& entry) {
   }
   throw DataError(fmt::format("{}: tensor {} is not known; allowed: logits, tokens, bias, noise",
                               path, shown_name(entry.name)));
+}
+
+void read_tensors(const SafetensorsFile& file, Scores& scores) {
+  for (const TensorEntry& entry : file.header().tensors) check_form(file.path(), entry);
+  const auto read = [&](const char* name) {
+    return file.header().find(name) ? file.read(name) : at::Tensor();
+  };
+  scores.logits_TE = read("logits");
+  scores.tokens_T = read("tokens");
+  scores.bias_E = read("bias");
+  scores.noise_TE = read("noise");
 }
 
 // `values` are those of the file, `kept` the same in the type of the logits, whose range may be
@@ -100,21 +104,10 @@ void check_rows(const Scores& scores, const std::string& name, const at::Tensor&
 Scores read_scores(FileOps& files, const std::string& path) {
   Scores scores;
   scores.path = path;
-  std::optional<SafetensorsFile> file;
   try {
-    file.emplace(files, path);
-    for (const TensorEntry& entry : file->header().tensors) check_form(path, entry);
-    const auto read = [&](const char* name) {
-      return file->header().find(name) ? file->read(name) : at::Tensor();
-    };
-    scores.logits_TE = read("logits");
-    scores.tokens_T = read("tokens");
-    scores.bias_E = read("bias");
-    scores.noise_TE = read("noise");
+    as_bad_input<DataError>([&] { read_tensors(SafetensorsFile(files, path), scores); });
   } catch (const CheckpointError& error) {
-    rethrow_as_data(error);
-  } catch (const IoError& error) {
-    rethrow_as_data(error);
+    throw DataError(error.without_area());
   }
   if (!scores.logits_TE.defined())
     throw DataError(fmt::format("{}: has no tensor `logits` [tokens, experts]", path));

@@ -29,12 +29,6 @@ std::string row(const std::string& folder, const Manifest& manifest) {
                      ranks == topology.end() ? "?" : ranks->second, manifest.state_hash());
 }
 
-/// The text of an error that becomes a part of another one.
-std::string without_area(const std::string& text) {
-  constexpr std::string_view kArea = "[checkpoint] ";
-  return text.starts_with(kArea) ? text.substr(kArea.size()) : text;
-}
-
 }  // namespace
 
 std::string checkpoint_list_text(FileOps& files, const std::string& path) {
@@ -43,7 +37,7 @@ std::string checkpoint_list_text(FileOps& files, const std::string& path) {
     try {
       text += row(folder, read_manifest(files, folder)) + "\n";
     } catch (const Error& e) {
-      text += fmt::format("{}  DAMAGED  {}\n", folder, without_area(e.what()));
+      text += fmt::format("{}  DAMAGED  {}\n", folder, e.without_area());
     }
   }
   return text;
@@ -60,7 +54,7 @@ std::string checkpoint_verify_text(FileOps& files, const std::string& path) {
       text += row(folder, checkpoint.manifest) + "  ok\n";
       for (const auto& notice : checkpoint.notices) text += notice + "\n";
     } catch (const Error& e) {
-      damaged.push_back(without_area(e.what()));
+      damaged.push_back(e.without_area());
     }
   }
   if (!damaged.empty())

@@ -116,7 +116,7 @@ std::pair<int, std::string> prepare(const std::string& folder, OldRun old_run,
       fail(folder, fmt::format("cannot be written: {}", std::strerror(errno)));
     return {lock, aside};
   } catch (const IoError& e) {
-    fail(folder, std::string(e.what()).substr(std::string_view("[io] ").size()));
+    fail(folder, e.without_area());
   } catch (const fs::filesystem_error& e) {
     fail(folder, e.code().message());
   }

@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "core/base/as_bad_input.h"
+
 using namespace switchyard;
 
 TEST_CASE("an error carries its area and the program's exit code") {
@@ -40,4 +42,19 @@ TEST_CASE("a broken invariant names the condition, the file without its folder, 
     CHECK(text.find("apples == 4 does not hold: there are 3") != std::string::npos);
     CHECK(error.code() == ExitCode::kInternal);
   }
+}
+
+TEST_CASE("an error gives its text without the area, to stand in another one") {
+  CHECK(IoError("a: b").without_area() == "a: b");
+  CHECK(CheckpointError("[1, 2] is a shape").without_area() == "[1, 2] is a shape");
+  CHECK(Error(ExitCode::kInternal, "without [an area] at all").without_area() ==
+        "without [an area] at all");
+}
+
+TEST_CASE("what cannot be read before work begins is bad input, and nothing else is") {
+  CHECK(as_bad_input<DataError>([] { return 3; }) == 3);
+  CHECK_THROWS_AS(as_bad_input<DataError>([] { throw IoError("a"); }), DataError);
+  CHECK_THROWS_WITH(as_bad_input<ConfigError>([] { throw IoError("a"); }, "run.dir: "),
+                    "[config] run.dir: a");
+  CHECK_THROWS_AS(as_bad_input<DataError>([] { throw NumericError("a"); }), NumericError);
 }
