@@ -5,9 +5,11 @@
 
 #include <charconv>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 
+#include "core/base/as_bad_input.h"
 #include "core/base/error.h"
 #include "core/checkpoint/hash.h"
 #include "core/checkpoint/safetensors.h"
@@ -122,16 +124,14 @@ class Folder final : public TraceFolder {
         tokens_(config.train.sequences_per_step * config.sequence_length()),
         top_k_(config.moe.top_k),
         experts_of_(experts_of_layers(config)) {
-    run_on_first(world_, [&] {
-      check_replay(config);
-      // What lies in the run folder is set aside with it.
-      const bool starts = config.run.resume == "never" && !is_within(record_, run_dir_);
-      if (starts && !record_.empty()) start_recording(0);
-    });
+    // What lies in the run folder is set aside with it.
+    const bool starts = config.run.resume == "never" && !is_within(record_, run_dir_);
+    if (!replay_.empty()) before_work(kReplay, [&] { check_replay(config); });
+    if (!record_.empty() && starts) before_work(kRecord, [&] { start_recording(0); });
   }
 
   void start(int64_t step) override {
-    if (!record_.empty()) run_on_first(world_, [&] { start_recording(step); });
+    if (!record_.empty()) before_work(kRecord, [&] { start_recording(step); });
   }
 
   void begin_step(int64_t step) override {
@@ -167,8 +167,11 @@ class Folder final : public TraceFolder {
   }
 
  private:
+  void before_work(const std::string& option, const std::function<void()>& work) {
+    run_on_first(world_, [&] { as_bad_input<ConfigError>(work, option + ": "); });
+  }
+
   void check_replay(const TrainConfig& config) {
-    if (replay_.empty()) return;
     if (!record_.empty() && absolute(record_) == absolute(replay_))
       throw ConfigError(fmt::format("{}: {} is the folder of {}, too; allowed: another one",
                                     kRecord, record_, kReplay));
@@ -189,21 +192,16 @@ class Folder final : public TraceFolder {
   // Steps of another run are never mixed with this one's, nor removed. Those that this run recorded
   // beyond its checkpoint are no part of its history any more.
   void start_recording(int64_t step) {
-    try {
-      make_folders(files_, record_);
-      const std::vector<int64_t> recorded = recorded_steps();
-      if (step == 0 && !recorded.empty())
-        throw ConfigError(
-            fmt::format("{}: {} holds {} recorded steps already; allowed: a folder without any",
-                        kRecord, record_, recorded.size()));
-      for (const int64_t steps : recorded)
-        check_identity(SafetensorsFile(files_, file_of(record_, steps - 1)), own(), kRecord);
-      for (const int64_t steps : recorded)
-        if (steps > step) files_.remove_file(file_of(record_, steps - 1));
-    } catch (const IoError& e) {
-      throw ConfigError(fmt::format(
-          "{}: {}", kRecord, std::string(e.what()).substr(std::string_view("[io] ").size())));
-    }
+    make_folders(files_, record_);
+    const std::vector<int64_t> recorded = recorded_steps();
+    if (step == 0 && !recorded.empty())
+      throw ConfigError(
+          fmt::format("{}: {} holds {} recorded steps already; allowed: a folder without any",
+                      kRecord, record_, recorded.size()));
+    for (const int64_t steps : recorded)
+      check_identity(SafetensorsFile(files_, file_of(record_, steps - 1)), own(), kRecord);
+    for (const int64_t steps : recorded)
+      if (steps > step) files_.remove_file(file_of(record_, steps - 1));
   }
 
   std::vector<int64_t> recorded_steps() {

@@ -9,6 +9,7 @@
 #include "core/base/error.h"
 #include "core/base/local_communicator.h"
 #include "parallel/comm/thread_communicator.h"
+#include "tests/parallel/checkpoint/faulty_file_ops.h"
 #include "tests/support/temp_folder.h"
 #include "trainers/step/train_step.h"
 
@@ -283,6 +284,15 @@ TEST_CASE("Every file of a trace is checked, before the first step and when it i
   SECTION("a step that is missing") {
     other.train.steps = 5;
     CHECK_THAT(error_of(other), Catch::Contains(file(5) + " is missing"));
+  }
+  SECTION("a file that cannot be opened") {
+    const auto alone = make_local_communicator();
+    const auto training = build_training(other, *alone, at::kCPU);
+    SystemFileOps files;
+    std::atomic<bool> stopped{false};
+    test::FaultyFileOps faulty(files, stopped, test::Fault::kError, 1);
+    CHECK_THAT(error_of([&] { open_trace(faulty, *training); }),
+               Catch::StartsWith("[config] train.replay_routing: cannot"));
   }
   SECTION("a damaged file") {
     std::filesystem::resize_file(temp.path("trace/") + file(2), 100);
