@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <unordered_map>
 
 #include "core/base/error.h"
@@ -124,6 +125,27 @@ HashedFile write_safetensors(FileOps& files, const std::string& path, const Stat
   files.sync(file.handle());
   result.hash = whole.hex();
   return result;
+}
+
+void replace_safetensors(FileOps& files, const std::string& path, const StateList& tensors,
+                         const std::map<std::string, std::string>& metadata) {
+  const std::string partial = path + ".partial";
+  const auto remove_partial = [&] {
+    if (files.kind(partial) == FileOps::Kind::kFile) files.remove_file(partial);
+  };
+  remove_partial();
+  try {
+    write_safetensors(files, partial, tensors, metadata);
+    files.rename(partial, path);
+  } catch (...) {
+    try {
+      remove_partial();
+    } catch (const IoError&) {  // the first error is the one to report
+    }
+    throw;
+  }
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  files.sync_folder(folder.empty() ? "." : folder);
 }
 
 }  // namespace switchyard

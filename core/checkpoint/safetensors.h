@@ -53,4 +53,10 @@ HashedFile write_safetensors(FileOps& files, const std::string& path, const Stat
                              const std::map<std::string, std::string>& metadata = {
                                  {"format", "pt"}});
 
+/// The same under a name that may be taken: by way of `path`.partial, so that `path` holds at every
+/// moment what it held or the whole new file. The name is on the disk on return, too; an error
+/// leaves no `path`.partial.
+void replace_safetensors(FileOps& files, const std::string& path, const StateList& tensors,
+                         const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
+
 }  // namespace switchyard

@@ -116,21 +116,6 @@ std::string metrics_json(const RouteShare& whole, const MoEOptions& moe, const S
   return json.text();
 }
 
-// A whole file or none.
-void write_whole(FileOps& files, const std::string& path, const StateList& tensors) {
-  const std::string partial = path + ".partial";
-  if (files.kind(partial) == FileOps::Kind::kFile) files.remove_file(partial);
-  try {
-    write_safetensors(files, partial, tensors);
-    files.rename(partial, path);
-  } catch (...) {
-    if (files.kind(partial) == FileOps::Kind::kFile) files.remove_file(partial);
-    throw;
-  }
-  const std::string folder = fs::path(path).parent_path().string();
-  files.sync_folder(folder.empty() ? "." : folder);
-}
-
 StateList tensors_of(const RouteShare& whole, const Scores& scores) {
   const at::Tensor& logits_TE = scores.logits_TE;
   StateList tensors = {
@@ -174,7 +159,7 @@ RouteReport run_route(const RouteJob& job) {
   });
   RouteReport report{metrics_json(whole, config.moe, scores, plan.settings().sequence_length),
                      loaded.notes};
-  write_whole(files, job.out, tensors_of(whole, scores));
+  replace_safetensors(files, job.out, tensors_of(whole, scores));
   return report;
 }
 

@@ -234,13 +234,10 @@ class Folder final : public TraceFolder {
   }
 
   void write_step(const StateList& tensors) {
-    const std::string path = file_of(record_, step_), partial = path + ".partial";
     make_folders(files_, record_);
-    if (files_.kind(partial) == FileOps::Kind::kFile) files_.remove_file(partial);
     Metadata metadata = own();
     metadata["format"] = "pt";
-    write_safetensors(files_, partial, tensors, metadata);
-    files_.rename(partial, path);
+    replace_safetensors(files_, file_of(record_, step_), tensors, metadata);
   }
 
   FileOps& files_;

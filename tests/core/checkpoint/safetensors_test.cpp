@@ -16,6 +16,7 @@
 #include "core/base/error.h"
 #include "core/checkpoint/hash.h"
 #include "core/checkpoint/tensor_bytes.h"
+#include "tests/parallel/checkpoint/faulty_file_ops.h"
 #include "tests/support/temp_folder.h"
 
 using namespace switchyard;
@@ -166,6 +167,37 @@ TEST_CASE("A file without tensors is a file") {
   CHECK(SafetensorsFile(files, temp.path("f")).header().tensors.empty());
   write_safetensors(files, temp.path("g"), {}, {});
   CHECK(temp.read("g") == std::string("\x08\0\0\0\0\0\0\0{}      ", 16));
+}
+
+TEST_CASE("A replaced file is the old one or the whole new one, with nothing beside it") {
+  const StateList before = {{"a", at::zeros({3}, at::kFloat)}};
+  int64_t operations = 0;
+  for (const auto fault : {test::Fault::kNone, test::Fault::kError, test::Fault::kStopInside}) {
+    for (int64_t at = 0; at == 0 || (fault != test::Fault::kNone && at < operations); ++at) {
+      const test::TempFolder temp;
+      SystemFileOps files;
+      write_safetensors(files, temp.path("f"), before);
+      const std::string old = temp.read("f");
+      temp.write("f.partial", "what a job that ended has left");
+      std::atomic<bool> stopped{false};
+      test::FaultyFileOps faulty(files, stopped, fault, at);
+      bool threw = false;
+      try {
+        replace_safetensors(faulty, temp.path("f"), reference_tensors());
+      } catch (const IoError&) {
+        threw = true;
+      }
+      CAPTURE(at, operations);
+      if (fault == test::Fault::kNone) operations = faulty.count();
+      CHECK(threw == (fault != test::Fault::kNone));
+      // The name is synced last, after the rename.
+      const bool replaced = !threw || at == operations - 1;
+      CHECK(temp.read("f") == (replaced ? reference_bytes() : old));
+      if (fault != test::Fault::kStopInside && at > 1)
+        CHECK(files.kind(temp.path("f.partial")) == FileOps::Kind::kMissing);
+    }
+  }
+  CHECK(operations > 10);
 }
 
 TEST_CASE("The writer refuses what no reader would take") {
