@@ -133,6 +133,12 @@ std::string shown_name(std::string_view name) {
   return ascii(name.substr(0, kShown)) + (name.size() > kShown ? "..." : "");
 }
 
+std::string shown_text(std::string_view text) {
+  constexpr size_t kShown = 200;
+  const std::string quoted = ascii(text.substr(0, kShown));
+  return quoted.substr(1, quoted.size() - 2) + (text.size() > kShown ? "..." : "");
+}
+
 std::string shown_names(const std::vector<std::string>& names) {
   constexpr size_t kShown = 5;
   std::vector<std::string> first;

@@ -35,6 +35,9 @@ void read_strict_members(
 /// In quotes, cut after 120 bytes.
 std::string shown_name(std::string_view name);
 
+/// Without quotes, cut after 200 bytes.
+std::string shown_text(std::string_view text);
+
 /// The first five of these names, and how many more there are.
 std::string shown_names(const std::vector<std::string>& names);
 

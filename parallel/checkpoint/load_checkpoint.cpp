@@ -1,6 +1,3 @@
-#include <fmt/ranges.h>
-
-#include <algorithm>
 #include <map>
 #include <memory>
 #include <set>
@@ -8,6 +5,7 @@
 #include "core/base/as_bad_input.h"
 #include "core/base/error.h"
 #include "core/checkpoint/safetensors.h"
+#include "core/checkpoint/strict_json.h"
 #include "core/checkpoint/tensor_bytes.h"
 #include "parallel/checkpoint/sharded_checkpoint.h"
 #include "parallel/checkpoint/state_plan.h"
@@ -17,15 +15,6 @@ namespace switchyard {
 namespace {
 
 constexpr uint64_t kMaxManifestBytes = uint64_t{1} << 30;
-constexpr size_t kNamesShown = 3;
-
-/// A few names for a message: "a, b, c and 5 more".
-std::string few(const std::vector<std::string>& names) {
-  const auto end = names.begin() + static_cast<ptrdiff_t>(std::min(names.size(), kNamesShown));
-  std::string text = fmt::format("{}", fmt::join(names.begin(), end, ", "));
-  if (names.size() > kNamesShown) text += fmt::format(" and {} more", names.size() - kNamesShown);
-  return text;
-}
 
 /// The manifest's text; where it is not there, what is there instead.
 std::string read_manifest_text(FileOps& files, const std::string& folder) {
@@ -61,10 +50,11 @@ void verify_file(FileOps& files, const std::string& folder, const Manifest& mani
     if (tensor == nullptr || tensor->file != index || tensor->dtype != entry.dtype ||
         tensor->shape != entry.shape)
       throw CheckpointError(fmt::format("{}: tensor {} ({}) is not what the manifest lists", path,
-                                        entry.name, describe_tensor(entry.dtype, entry.shape)));
+                                        shown_name(entry.name),
+                                        describe_tensor(entry.dtype, entry.shape)));
     if (tensor->hash != hash)
       throw CheckpointError(fmt::format("{}: tensor {} is damaged (hash {}, the manifest says {})",
-                                        path, entry.name, hash, tensor->hash));
+                                        path, shown_name(entry.name), hash, tensor->hash));
   }
   if (found.tensors.size() != expected)
     throw CheckpointError(fmt::format("{}: holds {} tensors, the manifest lists {}", path,
@@ -100,14 +90,14 @@ void check_names(const std::vector<PlannedTensor>& plan, const VerifiedCheckpoin
       missing.push_back(tensor.name);
     } else if (stored->dtype != tensor.dtype || stored->shape != tensor.shape) {
       throw CheckpointError(fmt::format("{}: {} is {} in the checkpoint, {} in this run",
-                                        checkpoint.folder, tensor.name,
+                                        checkpoint.folder, shown_name(tensor.name),
                                         describe_tensor(stored->dtype, stored->shape),
                                         describe_tensor(tensor.dtype, tensor.shape)));
     }
   }
   if (!missing.empty())
     throw CheckpointError(
-        fmt::format("{}: lacks {}, which this run has", checkpoint.folder, few(missing)));
+        fmt::format("{}: lacks {}, which this run has", checkpoint.folder, shown_names(missing)));
   if (extra == ExtraTensors::kIgnore) return;
   std::vector<std::string> unused;
   for (const auto& tensor : manifest.tensors) {
@@ -115,7 +105,7 @@ void check_names(const std::vector<PlannedTensor>& plan, const VerifiedCheckpoin
   }
   if (!unused.empty())
     throw CheckpointError(
-        fmt::format("{}: has {}, which this run has not", checkpoint.folder, few(unused)));
+        fmt::format("{}: has {}, which this run has not", checkpoint.folder, shown_names(unused)));
 }
 
 void read_share(FileOps& files, const VerifiedCheckpoint& checkpoint, const StateList& state) {
@@ -130,8 +120,8 @@ void read_share(FileOps& files, const VerifiedCheckpoint& checkpoint, const Stat
       const auto entry = entries.find(item->name);
       if (entry == entries.end() ||
           file.read_into(*entry->second, item->tensor) != manifest.find(item->name)->hash)
-        throw CheckpointError(
-            fmt::format("{}: tensor {} changed while it was read", file.path(), item->name));
+        throw CheckpointError(fmt::format("{}: tensor {} changed while it was read", file.path(),
+                                          shown_name(item->name)));
     }
   }
 }
@@ -160,7 +150,7 @@ VerifiedCheckpoint verify_checkpoint(Communicator& comm, FileOps& files,
   std::string unlisted;
   run_on_first(comm, [&] {
     const auto names = unlisted_files(files, folder, checkpoint.manifest);
-    if (!names.empty()) unlisted = folder + ": ignored, not in the manifest: " + few(names);
+    if (!names.empty()) unlisted = folder + ": ignored, not in the manifest: " + shown_names(names);
   });
   unlisted = broadcast_text(comm, unlisted);
   if (!unlisted.empty()) checkpoint.notices.push_back(unlisted);

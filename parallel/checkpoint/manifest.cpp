@@ -116,19 +116,20 @@ Manifest::Tensor read_tensor(const json& object, const std::string& where, size_
   const Reader reader(object, where + ": tensors", {"name", "dtype", "shape", "hash", "file"});
   Manifest::Tensor tensor;
   tensor.name = reader.text("name");
-  const auto dtype = dtype_from_name(reader.text("dtype"));
+  const std::string shown = shown_name(tensor.name), dtype_text = reader.text("dtype");
+  const auto dtype = dtype_from_name(dtype_text);
   if (!dtype)
-    reader.fail(fmt::format("{} has the unknown dtype {}", tensor.name, reader.text("dtype")));
+    reader.fail(fmt::format("{} has the unknown dtype {}", shown, shown_name(dtype_text)));
   tensor.dtype = *dtype;
   for (const auto& extent : reader.list("shape")) {
     if (!extent.is_number_unsigned() || extent.get<uint64_t>() > (uint64_t{1} << 53))
-      reader.fail(tensor.name + " has a shape with an entry that is not an integer from 0 to 2^53");
+      reader.fail(shown + " has a shape with an entry that is not an integer from 0 to 2^53");
     tensor.shape.push_back(extent.get<int64_t>());
   }
-  tensor_bytes(tensor.dtype, tensor.shape, where + ": " + tensor.name);
+  tensor_bytes(tensor.dtype, tensor.shape, where + ": " + shown);
   tensor.hash = reader.hash("hash");
   tensor.file = reader.count("file");
-  if (tensor.file >= num_files) reader.fail(tensor.name + " is in a file that is not listed");
+  if (tensor.file >= num_files) reader.fail(shown + " is in a file that is not listed");
   return tensor;
 }
 

@@ -6,6 +6,7 @@
 
 #include "core/base/error.h"
 #include "core/base/local_communicator.h"
+#include "core/checkpoint/strict_json.h"
 #include "parallel/checkpoint/checkpoint_folder.h"
 #include "parallel/checkpoint/sharded_checkpoint.h"
 
@@ -23,10 +24,10 @@ std::string size_text(uint64_t bytes) {
 std::string row(const std::string& folder, const Manifest& manifest) {
   const auto& topology = manifest.metadata.topology;
   const auto ranks = topology.find("ranks");
-  return fmt::format("{}  step {}  {}  {} tensors in {} files  ranks {}  state {}", folder,
-                     manifest.metadata.step, size_text(manifest.total_bytes()),
-                     manifest.tensors.size(), manifest.files.size(),
-                     ranks == topology.end() ? "?" : ranks->second, manifest.state_hash());
+  return fmt::format(
+      "{}  step {}  {}  {} tensors in {} files  ranks {}  state {}", folder, manifest.metadata.step,
+      size_text(manifest.total_bytes()), manifest.tensors.size(), manifest.files.size(),
+      ranks == topology.end() ? "?" : shown_text(ranks->second), manifest.state_hash());
 }
 
 }  // namespace

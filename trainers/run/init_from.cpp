@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "core/base/error.h"
+#include "core/checkpoint/strict_json.h"
 #include "core/config/fields.h"
 #include "core/config/forms.h"
 #include "trainers/run/checkpoint_manager.h"
@@ -84,7 +85,7 @@ void check_biases(const VerifiedCheckpoint& checkpoint, const TrainConfig& now) 
       throw CheckpointError(fmt::format(
           "{}: holds {} of moe.bias.type: {}, but moe.bias.type is {}; allowed: a type that {} it, "
           "such as {{type: {}, rate: 0}}",
-          checkpoint.folder, tensor.name, saved.type, bias.type,
+          checkpoint.folder, shown_name(tensor.name), saved.type, bias.type,
           saved.multiplies() ? "multiplies by" : "adds",
           saved.multiplies() ? "multiplicative" : "sign"));
 }

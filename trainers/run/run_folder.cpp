@@ -13,6 +13,7 @@
 
 #include "core/base/error.h"
 #include "core/checkpoint/file_ops.h"
+#include "core/checkpoint/strict_json.h"
 #include "parallel/checkpoint/together.h"
 
 namespace switchyard {
@@ -42,7 +43,7 @@ std::string holder_of(int lock) {
   char text[512] = {};
   const ssize_t got = pread(lock, text, sizeof text - 1, 0);
   const std::string name(text, got > 0 ? static_cast<size_t>(got) : 0);
-  return name.empty() ? "another job" : name.substr(0, name.find('\n'));
+  return name.empty() ? "another job" : shown_text(name.substr(0, name.find('\n')));
 }
 
 /// Whether `path` is still the file behind `lock`: its folder may have been renamed meanwhile.

@@ -13,6 +13,7 @@
 #include "core/base/error.h"
 #include "core/checkpoint/hash.h"
 #include "core/checkpoint/safetensors.h"
+#include "core/checkpoint/strict_json.h"
 #include "parallel/checkpoint/together.h"
 
 namespace switchyard {
@@ -107,7 +108,7 @@ void check_identity(const SafetensorsFile& file, const Metadata& identity, const
     const std::string there = found == file.header().metadata.end() ? "none" : found->second;
     if (there != value)
       throw ConfigError(fmt::format("{}: {} was recorded with {}: {}, this run has {}", option,
-                                    file.path(), key, there, value));
+                                    file.path(), key, shown_text(there), shown_text(value)));
   }
 }
 

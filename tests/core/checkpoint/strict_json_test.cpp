@@ -101,6 +101,13 @@ TEST_CASE("A name is shown in quotes, as ASCII on one line, and cut") {
         '"' + std::string(119, 'n') + "\\ufffd\"...");
 }
 
+TEST_CASE("A text is shown like a name, without quotes") {
+  CHECK(shown_text("") == "");
+  CHECK(shown_text("process 1 on \"a\"\n\x1b[31m") == R"(process 1 on \"a\"\n\u001b[31m)");
+  CHECK(shown_text(std::string(200, 'n')) == std::string(200, 'n'));
+  CHECK(shown_text(std::string(201, 'n')) == std::string(200, 'n') + "...");
+}
+
 TEST_CASE("Of many names the first five are shown, and their number") {
   CHECK(shown_names({}) == "");
   CHECK(shown_names({"a", "b\n"}) == R"("a", "b\n")");

@@ -4,6 +4,7 @@
 
 #include "core/base/error.h"
 #include "core/checkpoint/hash.h"
+#include "tests/support/hostile_safetensors.h"
 
 using namespace switchyard;
 using Catch::Matchers::Contains;
@@ -82,6 +83,25 @@ TEST_CASE("Every truncation and addition is refused") {
   CHECK_THAT(problem(""), Contains("does not end with its own hash"));
 }
 
+TEST_CASE("No name from a manifest forges a line of a message") {
+  const std::string name = "\"name\":\"a", forged = name + "\\nerror: \\u001b[31m";
+  const auto shown = Contains("\"a\\nerror: \\u001b[31m\"");
+  const auto problem_of = [&](const std::string& from, const std::string& to) {
+    const std::string text = problem(resealed(name + from, forged + to));
+    CHECK(test::is_one_line(text));
+    return text;
+  };
+  CHECK_THAT(problem_of("\",\"dtype\":\"F32\"", "\",\"dtype\":\"\\r\""),
+             shown && Contains("has the unknown dtype \"\\r\""));
+  const std::string before = "\",\"dtype\":\"F32\",\"shape\":";
+  CHECK_THAT(problem_of(before + "[2,3]", before + "[-2]"), shown && Contains("has a shape"));
+  CHECK_THAT(problem_of(before + "[2,3]", before + "[9007199254740992,9007199254740992]"),
+             shown && Contains("too large"));
+  const std::string hash = "\",\"dtype\":\"F32\",\"shape\":[2,3],\"hash\":\"" + hash_hex("1");
+  CHECK_THAT(problem_of(hash + "\",\"file\":0", hash + "\",\"file\":2"),
+             shown && Contains("is in a file that is not listed"));
+}
+
 TEST_CASE("A manifest with a right hash and wrong contents is refused") {
   CHECK_THAT(problem(resealed("\"format_version\": 1", "\"format_version\": 2")),
              Contains("format version 2, this program reads version 1"));
@@ -99,7 +119,8 @@ TEST_CASE("A manifest with a right hash and wrong contents is refused") {
   CHECK_THAT(problem(resealed("[2,3]", "[2,-3]")), Contains("shape"));
   CHECK_THAT(problem(resealed("[2,3]", "[9007199254740992,9007199254740992]")),
              Contains("too large"));
-  CHECK_THAT(problem(resealed("\"F32\"", "\"F31\"")), Contains("unknown dtype F31"));
+  CHECK_THAT(problem(resealed("\"F32\"", "\"F31\"")),
+             Contains("\"a\" has the unknown dtype \"F31\""));
   CHECK_THAT(problem(resealed("\"file\":0", "\"file\":2")), Contains("not listed"));
   CHECK_THAT(problem(resealed("\"name\":\"a\"", "\"name\":\"z\"")),
              Contains("order of their names"));

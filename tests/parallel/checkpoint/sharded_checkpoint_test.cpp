@@ -13,6 +13,7 @@
 #include "tests/parallel/checkpoint/memory_file_ops.h"
 #include "tests/parallel/checkpoint/toy_state.h"
 #include "tests/support/expect.h"
+#include "tests/support/hostile_safetensors.h"
 #include "tests/support/temp_folder.h"
 
 using namespace switchyard;
@@ -143,23 +144,23 @@ TEST_CASE("A state that the checkpoint does not match is refused by name, nothin
   CHECK(load_problem(2, files, folder, with(everything)) == "");
   CHECK_THAT(load_problem(2, files, folder,
                           [](Communicator& comm) { return ToyState(comm, 6, 0).list(); }),
-             Contains("layers.0.bias is F32 [5] in the checkpoint, F32 [6] in this run"));
+             Contains("\"layers.0.bias\" is F32 [5] in the checkpoint, F32 [6] in this run"));
   CHECK_THAT(load_problem(2, files, folder, with([](StateList& state, int rank) {
                             if (rank == 1)
                               state.push_back({"layers.0.experts.9.gate_up", at::zeros({7})});
                           })),
-             Contains("lacks layers.0.experts.9.gate_up"));
+             Contains("lacks \"layers.0.experts.9.gate_up\""));
   CHECK_THAT(load_problem(2, files, folder, with([](StateList& state, int rank) {
                             if (rank == 0)
                               std::erase_if(state, [](const StateItem& item) {
                                 return item.name == "layers.0.experts.0.gate_up";
                               });
                           })),
-             Contains("has layers.0.experts.0.gate_up, which this run has not"));
+             Contains("has \"layers.0.experts.0.gate_up\", which this run has not"));
   CHECK_THAT(load_problem(2, files, folder, with([](StateList& state, int) {
                             state[0].tensor = state[0].tensor.to(at::kDouble);
                           })),
-             Contains("embed.weight is F32 [5, 3] in the checkpoint, F64 [5, 3] in this run"));
+             Contains("\"embed.weight\" is F32 [5, 3] in the checkpoint, F64 [5, 3] in this run"));
   CHECK_THAT(load_problem(2, files, folder, with([](StateList& state, int rank) {
                             if (rank == 1) state.push_back(state[0]);
                           })),
@@ -194,7 +195,8 @@ TEST_CASE("A part of the state loads when the rest is to be ignored") {
   };
   CHECK(load_problem(3, files, "/c/step-00000001", weights, ExtraTensors::kIgnore) == "");
   CHECK_THAT(load_problem(3, files, "/c/step-00000001", weights),
-             Contains("layers.0.experts.0.gate_up.exp_avg") && Contains("and 2 more"));
+             Contains("has \"layers.0.experts.0.gate_up.exp_avg\"") &&
+                 Contains("\"layers.0.experts.4.gate_up.exp_avg\", which"));
 }
 
 TEST_CASE("traps: a checkpoint that lacks an expert must fail") {
@@ -205,9 +207,10 @@ TEST_CASE("traps: a checkpoint that lacks an expert must fail") {
         state, [](const StateItem& item) { return item.name.starts_with("layers.0.experts.3."); });
     save_checkpoint(comm, files, "/c", state, toy_metadata(1));
   });
-  CHECK_THAT(load_problem(2, files, "/c/step-00000001",
-                          [](Communicator& comm) { return ToyState(comm, kExperts, 0).list(); }),
-             Contains("lacks layers.0.experts.3.gate_up, layers.0.experts.3.gate_up.exp_avg"));
+  CHECK_THAT(
+      load_problem(2, files, "/c/step-00000001",
+                   [](Communicator& comm) { return ToyState(comm, kExperts, 0).list(); }),
+      Contains("lacks \"layers.0.experts.3.gate_up\", \"layers.0.experts.3.gate_up.exp_avg\""));
 }
 
 TEST_CASE("What is not a checkpoint is named as such") {
@@ -228,4 +231,40 @@ TEST_CASE("A file that nobody listed is told and ignored") {
     EXPECT(checkpoint.notices.size() == 1);
     EXPECT(checkpoint.notices[0].find("notes.txt") != std::string::npos);
   });
+}
+
+TEST_CASE("No name from a checkpoint forges a line of a message, or breaks it") {
+  const std::string name =
+      GENERATE(as<std::string>{}, "a\nerror: [io] all is well\x1b[31m\r", std::string(1000, 'n'));
+  const std::string folder = "/c/step-00000001", path = folder + "/rank-00000.safetensors";
+  MemoryFileOps files;
+  run_ranks(1, [&](Communicator& comm) {
+    save_checkpoint(comm, files, "/c", {{name, at::zeros({1})}}, toy_metadata(1));
+  });
+  const auto problem = [&] {
+    const std::string text =
+        load_problem(2, files, folder, [](Communicator&) { return StateList{}; });
+    CHECK(is_one_line(text));
+    CHECK(text.size() < 1000);
+    return text;
+  };
+  CHECK_THAT(problem(), Contains("has \"" + name.substr(0, 1)) && Contains(", which this run"));
+  SECTION("of a tensor that is damaged") {
+    files.contents(path).back() ^= 1;
+    CHECK_THAT(problem(), Contains("tensor \"") && Contains("is damaged"));
+  }
+  SECTION("of a tensor that is not listed") {
+    std::string other = name;
+    other.front() = 'x';
+    files.remove_file(path);
+    write_safetensors(files, path, {{other, at::zeros({1})}});
+    CHECK_THAT(problem(), Contains("tensor \"") && Contains("is not what the manifest lists"));
+  }
+  SECTION("of a file that nobody listed") {
+    write_file(files, folder + "/" + name, "mine");
+    run_ranks(1, [&](Communicator& comm) {
+      const std::string notice = verify_checkpoint(comm, files, folder).notices.at(0);
+      EXPECT(is_one_line(notice) && notice.size() < 1000, "{}", notice);
+    });
+  }
 }

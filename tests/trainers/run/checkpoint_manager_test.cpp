@@ -241,6 +241,16 @@ TEST_CASE("ckpt ls and ckpt verify say what is there and what is wrong") {
   CHECK_THROWS_WITH(checkpoint_list_text(run.files, temp.path("none")), Contains("no such run"));
 }
 
+TEST_CASE("ckpt ls shows what a manifest says on one line") {
+  const TempFolder temp;
+  Run run(temp.path("run"));
+  CheckpointMetadata forged = metadata(10);
+  forged.topology["ranks"] = "1\nstep-00000020\x1b[31m";
+  save_checkpoint(*run.comm, run.files, run.folder, state_of(10), forged);
+  CHECK_THAT(checkpoint_list_text(run.files, temp.path("run")),
+             Contains("  ranks 1\\nstep-00000020\\u001b[31m  state "));
+}
+
 TEST_CASE("An old checkpoint that is a link stays, and the run goes on") {
   const TempFolder temp;
   Run run(temp.path("run"), 10, 1), other(temp.path("other"));

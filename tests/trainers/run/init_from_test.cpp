@@ -24,8 +24,10 @@ TrainConfig config_of(const std::string& router, const std::string& table, int64
   return config;
 }
 
-/// What init_from says to a checkpoint of `saved` and a run of `now`, and the weight it gives.
-std::pair<std::string, int64_t> start(const TrainConfig& saved, const TrainConfig& now) {
+/// What init_from says to a checkpoint of `saved`, which may hold `more`, and a run of `now`, and
+/// the weight it gives.
+std::pair<std::string, int64_t> start(const TrainConfig& saved, const TrainConfig& now,
+                                      const StateList& more = {}) {
   const TempFolder temp;
   const auto alone = make_local_communicator();
   SystemFileOps files;
@@ -35,8 +37,9 @@ std::pair<std::string, int64_t> start(const TrainConfig& saved, const TrainConfi
   metadata.step = 10;
   metadata.run_id = "run";
   metadata.config = resolved_yaml(loaded);
-  const auto checkpoint = save_checkpoint(*alone, files, temp.path("checkpoints"),
-                                          {{"w", torch::full({4}, 5, torch::kLong)}}, metadata);
+  StateList kept = {{"w", torch::full({4}, 5, torch::kLong)}};
+  kept.insert(kept.end(), more.begin(), more.end());
+  const auto checkpoint = save_checkpoint(*alone, files, temp.path("checkpoints"), kept, metadata);
   StateList state = {{"w", torch::zeros({4}, torch::kLong)}};
   std::string text;
   try {
@@ -77,4 +80,12 @@ TEST_CASE("Weights of another model are refused with what differs") {
   now.moe.top_k = 1;
   CHECK_THAT(start(saved, now).first,
              Contains("model.hidden_dim: 128 → 64") && Contains("moe.top_k: 2 → 1"));
+}
+
+TEST_CASE("A bias that the run would drop is named, on one line") {
+  TrainConfig saved = config_of("top_k", "random", 1), now = saved;
+  saved.moe.bias.type = "sign";
+  CHECK_THAT(start(saved, now, {{"a\n\x1b[31m.router_bias", torch::zeros({4})}}).first,
+             Contains("holds \"a\\n\\u001b[31m.router_bias\" of moe.bias.type: sign, but "
+                      "moe.bias.type is none; allowed: a type that adds it"));
 }

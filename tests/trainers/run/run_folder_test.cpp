@@ -115,6 +115,8 @@ TEST_CASE("Two jobs cannot share a run folder") {
   CHECK_THAT(problem(path, OldRun::kSetAside), Contains(holder));
   CHECK_FALSE(fs::exists(path + "~1"));
   CHECK_THAT(problem(path, OldRun::kKeep, 200ms), Contains(holder));
+  temp.write("run/run.lock", "me\r\x1b[31m\nerror: ");
+  CHECK_THAT(problem(path), Contains("in use by me\\r\\u001b[31m; wait for it"));
 
   SECTION("until the first one ends, however it ends") {
     kill(child, SIGKILL);

@@ -8,6 +8,7 @@
 
 #include "core/base/error.h"
 #include "core/base/local_communicator.h"
+#include "core/checkpoint/safetensors.h"
 #include "parallel/comm/thread_communicator.h"
 #include "tests/parallel/checkpoint/faulty_file_ops.h"
 #include "tests/support/temp_folder.h"
@@ -293,6 +294,15 @@ TEST_CASE("Every file of a trace is checked, before the first step and when it i
     test::FaultyFileOps faulty(files, stopped, test::Fault::kError, 1);
     CHECK_THAT(error_of([&] { open_trace(faulty, *training); }),
                Catch::StartsWith("[config] train.replay_routing: cannot"));
+  }
+  SECTION("a file that would forge a line of a message") {
+    SystemFileOps files;
+    const std::string path = temp.path("trace/") + file(2);
+    auto metadata = SafetensorsFile(files, path).header().metadata;
+    metadata["run.seed"] = "1\nerror: \x1b[31m";
+    replace_safetensors(files, path, {}, metadata);
+    CHECK_THAT(error_of(other), Catch::Contains("recorded with run.seed: 1\\nerror: "
+                                                "\\u001b[31m, this run has 1"));
   }
   SECTION("a damaged file") {
     std::filesystem::resize_file(temp.path("trace/") + file(2), 100);
