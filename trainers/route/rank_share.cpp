@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "core/base/partition.h"
 #include "core/loss/balance_loss.h"
@@ -40,7 +41,7 @@ RoutingContext context_of(const RoutePlan& plan, const Share& tokens, Communicat
   context.layer = settings.layer;
   context.first_token = tokens.first;
   context.sequence_length = settings.sequence_length;
-  context.token_ids_T = rows(plan.scores().tokens_T, tokens);
+  context.token_ids_T = rows(plan.token_ids_T(), tokens);
   context.communicator = &comm;
   context.training = settings.training;
   return context;
@@ -97,27 +98,26 @@ void trim(RoutingDecision& decision) {
     *tensor = tensor->narrow(1, 0, std::max<int64_t>(used, 1));
 }
 
-// A balanced hash table is made of the given tokens.
-RouterResources resources_of(const Scores& scores, int64_t vocab_size) {
-  RouterResources resources{vocab_size, {}};
-  if (scores.tokens_T.defined() && vocab_size > 0)
-    resources.token_counts_V = at::bincount(scores.tokens_T, {}, vocab_size);
-  return resources;
-}
-
 }  // namespace
 
 RoutePlan::RoutePlan(const MoEOptions& moe, const Scores& scores, const RouteSettings& settings)
     : moe_(moe),
       scores_(scores),
       settings_(settings),
-      router_(make_router(moe, resources_of(scores, settings.vocab_size))),
+      token_ids_T_(scores.tokens_T),
       terms_(make_balance_terms(with_unit_coefficients(moe))) {
   check_scores(scores, moe,
                {.training = settings.training,
-                .logit_columns = router_->logit_columns(moe.num_experts),
+                .logit_columns = make_router(moe)->logit_columns(moe.num_experts),
                 .sequence_length = settings.sequence_length,
                 .vocab_size = settings.vocab_size});
+  RouterResources resources{settings.vocab_size, {}};
+  // A balanced table is made of the given tokens. Those that do not occur have no part in it, and a
+  // vocabulary may have more than memory holds.
+  if (moe.router.type == "hash" && moe.router.table == "balanced")
+    std::tie(std::ignore, token_ids_T_, resources.token_counts_V) =
+        at::_unique2(scores.tokens_T, true, /*return_inverse=*/true, /*return_counts=*/true);
+  router_ = make_router(moe, resources);
 }
 
 BiasState RoutePlan::bias() const {

@@ -34,6 +34,8 @@ class RoutePlan {
   const MoEOptions& moe() const { return moe_; }
   const Scores& scores() const { return scores_; }
   const RouteSettings& settings() const { return settings_; }
+  /// What the router knows the tokens by: for a balanced table their places among those that occur.
+  const at::Tensor& token_ids_T() const { return token_ids_T_; }
   const Router& router() const { return *router_; }
   /// With coefficient 1 each.
   const BalanceTerms& terms() const { return terms_; }
@@ -44,6 +46,7 @@ class RoutePlan {
   MoEOptions moe_;
   const Scores& scores_;
   RouteSettings settings_;
+  at::Tensor token_ids_T_;
   std::unique_ptr<Router> router_;
   BalanceTerms terms_;
 };

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <limits>
@@ -60,6 +62,24 @@ TEST_CASE("a hash router's logits have a column for each expert, though it reads
   }
   folder.write_scores({{"logits", torch::zeros({8, 4})}, {"tokens", tokens}});
   CHECK(problem(folder).empty());
+}
+
+TEST_CASE("no token takes memory for the tokens below it") {
+  RouteFolder folder;
+  const int64_t far = int64_t{1} << 40;
+  folder.write_scores(
+      {{"logits", torch::zeros({4, 4})}, {"tokens", torch::tensor({7L, far, 7L, 0L})}});
+  for (const char* table : {"random", "bigram", "balanced"}) {
+    folder.write_moe(fmt::format(
+        "{{num_experts: 4, top_k: 1, router: {{type: hash, table: {}}}, balance: []}}", table));
+    folder.job.overrides.clear();
+    CHECK_THAT(problem(folder), Contains("holds token 1099511627776; the vocabulary has 200"));
+    folder.job.overrides = {"model.vocab_size=2_000_000_000_000"};
+    const at::Tensor experts_TK = folder.route().tensors.at("expert_ids");
+    // By falling frequency, then by id: 7, 0 and the far one.
+    if (table == std::string("balanced"))
+      CHECK(at::equal(experts_TK.flatten(), torch::tensor({0L, 2L, 0L, 1L})));
+  }
 }
 
 TEST_CASE("the output replaces neither the scores nor the config, under any name") {
