@@ -38,7 +38,7 @@ BadInput route(const std::string& name, const Route& with) {
                 "route",
                 temp.write("s.safetensors", safetensors("{" + with.tensors + "}", with.content)),
                 temp.write("my.yaml", "model: {vocab_size: 200}\nmoe: " + with.moe + "\n"), "--out",
-                temp.path(with.out)};
+                with.out.empty() ? "" : temp.path(with.out)};
             words.insert(words.end(), with.more.begin(), with.more.end());
             return words;
           }};
@@ -122,6 +122,7 @@ std::vector<BadInput> argument_inputs() {
       route("a number that no integer holds",
             {.more = {"--sequence-length", "99999999999999999999"}}),
       route("a negative seed", {.more = {"--seed", "-1"}}),
+      route("an output without a name", {.out = ""}),
       route("an output in a folder that is not there", {.out = "none/o"}),
       route("an output in place of the scores", {.out = "s.safetensors"}),
       route("an output in place of the config", {.out = "my.yaml"}),

@@ -9,6 +9,7 @@
 #include "core/base/error.h"
 #include "core/base/partition.h"
 #include "core/checkpoint/safetensors.h"
+#include "core/config/sources.h"
 #include "core/metrics/evaluation_metrics.h"
 #include "core/metrics/json_writer.h"
 #include "core/metrics/routing_metrics.h"
@@ -38,16 +39,19 @@ int64_t vocab_size_of(const TrainConfig& config) {
 void check_out(const RouteJob& job) {
   const fs::path out(job.out), folder = out.parent_path();
   std::error_code ignored;
+  if (out.empty()) throw ConfigError("--out: is empty; allowed: the name of a file");
   if (fs::is_directory(out, ignored))
     throw ConfigError(fmt::format("--out: {} is a folder; allowed: a file", job.out));
   if (!folder.empty() && !fs::is_directory(folder, ignored))
     throw ConfigError(fmt::format("--out: there is no folder {}", folder.string()));
-  const std::pair<const std::string&, const char*> inputs[] = {{job.scores, "scores"},
-                                                               {job.config, "config"}};
-  for (const auto& [input, meaning] : inputs)
+  const auto check_other = [&](const std::string& input, const char* meaning) {
     if (fs::equivalent(out, input, ignored))
       throw ConfigError(
-          fmt::format("--out: {} is the {} file; allowed: another file", job.out, meaning));
+          fmt::format("--out: {} is {} file; allowed: another file", job.out, meaning));
+  };
+  check_other(job.scores, "the scores");
+  for (const Value& layer : read_config_layers(job.config, job.shipped_dir))
+    check_other(layer.mark.source, "a config");
 }
 
 void check_experts(const MoEOptions& moe) {

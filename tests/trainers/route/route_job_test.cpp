@@ -82,7 +82,7 @@ TEST_CASE("no token takes memory for the tokens below it") {
   }
 }
 
-TEST_CASE("the output replaces neither the scores nor the config, under any name") {
+TEST_CASE("the output replaces neither the scores nor a file of the config, under any name") {
   RouteFolder folder;
   folder.write_moe(kTopTwo);
   folder.write_scores({{"logits", torch::zeros({3, 4})}});
@@ -91,8 +91,13 @@ TEST_CASE("the output replaces neither the scores nor the config, under any name
   folder.job.out = folder.temp.path(
       "../" + std::filesystem::path(folder.temp.path()).parent_path().filename().string() +
       "/config.yaml");
-  CHECK_THAT(problem(folder), Contains("config.yaml is the config file; allowed: another file"));
+  CHECK_THAT(problem(folder), Contains("config.yaml is a config file; allowed: another file"));
   CHECK(folder.temp.read("config.yaml") == config);
+
+  folder.temp.write("config.yaml", "base: base.yaml\n");
+  folder.job.out = folder.temp.write("base.yaml", config);
+  CHECK_THAT(problem(folder), Contains("base.yaml is a config file; allowed: another file"));
+  CHECK(folder.temp.read("base.yaml") == config);
 
   folder.job.out = folder.temp.path("link");
   std::filesystem::create_hard_link(folder.job.scores, folder.job.out);
