@@ -104,13 +104,19 @@ void HfFolder::check_index(const std::map<std::string, std::string>& index) cons
                                         shown_name(tensor), kIndex));
 }
 
-at::Tensor HfFolder::read(const std::string& name) const {
+void HfFolder::check_dtype(const std::string& name) const {
   const Place& place = places_.at(name);
   const at::ScalarType dtype = place.entry->dtype;
   if (dtype != at::kFloat && dtype != at::kBFloat16 && dtype != at::kHalf)
     throw CheckpointError(fmt::format("{}: {} is {}; allowed: F32, BF16, F16", place.file->path(),
                                       shown_name(name),
                                       describe_tensor(dtype, place.entry->shape)));
+}
+
+at::Tensor HfFolder::read(const std::string& name) const {
+  check_dtype(name);
+  const Place& place = places_.at(name);
+  const at::ScalarType dtype = place.entry->dtype;
   try {
     return as_bad_input<CheckpointError>([&] {
       at::Tensor tensor = at::empty(place.entry->shape, dtype);

@@ -22,7 +22,9 @@ class HfFolder {
   const std::string& path() const { return folder_; }
   const std::set<std::string>& names() const { return names_; }
   const TensorEntry& entry(const std::string& name) const { return *places_.at(name).entry; }
-  /// A new tensor in fp32; BF16, F16 and F32 are read, other dtypes refused.
+  /// Refuses a dtype that read() does not take.
+  void check_dtype(const std::string& name) const;
+  /// A new tensor in fp32, of BF16, F16 or F32.
   at::Tensor read(const std::string& name) const;
 
  private:

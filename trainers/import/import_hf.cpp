@@ -26,6 +26,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kHead = "lm_head.weight";
+
 /// The layer that a tensor belongs to, 17 of "model.layers.17.mlp.gate.weight"; −1 for none.
 int64_t layer_of(std::string_view name) {
   constexpr std::string_view kStart = "model.layers.";
@@ -47,12 +49,21 @@ bool is_left_out(const std::string& name, const HfModel& model) {
 
 /// A tied head may be stored beside the embedding, if it is the same.
 void check_tied_head(const HfFolder& folder) {
-  const std::string head = "lm_head.weight", embedding = "model.embed_tokens.weight";
-  if (folder.entry(head).shape != folder.entry(embedding).shape ||
-      !at::equal(folder.read(head), folder.read(embedding)))
+  const std::string embedding = "model.embed_tokens.weight";
+  if (folder.entry(kHead).shape != folder.entry(embedding).shape ||
+      !at::equal(folder.read(kHead), folder.read(embedding)))
     throw CheckpointError(
         fmt::format("{}: {} is not {}, but config.json has tie_word_embeddings: true",
-                    folder.path(), head, embedding));
+                    folder.path(), kHead, embedding));
+}
+
+void check_entry(const HfFolder& folder, const HfPart& part) {
+  const TensorEntry& entry = folder.entry(part.name);
+  if (entry.shape != part.shape)
+    throw CheckpointError(
+        fmt::format("{}: {} is {}, config.json makes it [{}]", folder.path(), shown_name(part.name),
+                    describe_tensor(entry.dtype, entry.shape), fmt::join(part.shape, ", ")));
+  folder.check_dtype(part.name);
 }
 
 void check_tensors(const HfFolder& folder, const HfModel& model,
@@ -62,29 +73,26 @@ void check_tensors(const HfFolder& folder, const HfModel& model,
   for (const HfTarget& target : targets) {
     for (const HfPart& part : target.parts) {
       if (!wanted.insert(part.name).second) continue;
-      if (!folder.names().contains(part.name)) {
+      if (folder.names().contains(part.name))
+        check_entry(folder, part);
+      else
         missing.push_back(part.name);
-      } else if (folder.entry(part.name).shape != part.shape) {
-        const TensorEntry& entry = folder.entry(part.name);
-        throw CheckpointError(fmt::format(
-            "{}: {} is {}, config.json makes it [{}]", folder.path(), shown_name(part.name),
-            describe_tensor(entry.dtype, entry.shape), fmt::join(part.shape, ", ")));
-      }
     }
   }
   if (!missing.empty())
     throw CheckpointError(fmt::format("{}: lacks {}, which config.json asks for", folder.path(),
                                       shown_names(missing)));
-  for (const auto& name : folder.names()) {
-    if (wanted.contains(name) || is_left_out(name, model)) continue;
-    if (name == "lm_head.weight" && model.config.model.tie_embeddings)
-      check_tied_head(folder);
-    else
-      unknown.push_back(name);
+  const bool copied_head = model.config.model.tie_embeddings && folder.names().contains(kHead);
+  if (copied_head) {
+    folder.check_dtype(kHead);
+    wanted.insert(kHead);
   }
+  for (const auto& name : folder.names())
+    if (!wanted.contains(name) && !is_left_out(name, model)) unknown.push_back(name);
   if (!unknown.empty())
     throw CheckpointError(fmt::format("{}: has {}, which a {} of this config.json does not have",
                                       folder.path(), shown_names(unknown), model.type));
+  if (copied_head) check_tied_head(folder);
 }
 
 /// Reads each file tensor once, though many targets share a fused one.

@@ -17,8 +17,9 @@ struct ImportedModel {
 
 /// Reads a Hugging Face folder (config.json with model.safetensors or shards). Strict: an unknown
 /// or missing tensor, a wrong shape or dtype throws CheckpointError naming it, before any tensor is
-/// read. Left out are rotary frequencies, multi-token prediction layers, and the copy that a tied
-/// head may have. Local.
+/// read; so does, afterwards, the copy of a tied head where it differs. Left out are rotary
+/// frequencies, multi-token prediction layers, and that copy. Throws what read_hf_config() does,
+/// too. Local.
 ImportedModel load_hf(FileOps& files, const std::string& folder);
 
 /// `ckpt import --format hf FOLDER OUT`: writes the new folder OUT like that of a run, with

@@ -146,6 +146,33 @@ TEST_CASE("a tied head may be stored, if it is the embedding") {
              Contains("lm_head.weight is not model.embed_tokens.weight"));
 }
 
+TEST_CASE("tensors that do not fit are found before any tensor is read") {
+  const Tensors good = tensors_of("qwen3_moe_mixed");
+  const std::string head = "lm_head.weight", norm = "model.norm.weight";
+  // File operations until the folder is refused.
+  const auto operations = [&](const Tensors& tensors, const std::string& expected) {
+    const TempFolder temp;
+    write_folder(temp, config_of("qwen3_moe_mixed"), tensors);
+    SystemFileOps system;
+    std::atomic<bool> stopped{false};
+    FaultyFileOps files(system, stopped);
+    CHECK_THAT(bad_input([&] { load_hf(files, temp.path("hf")); }), Contains(expected));
+    return files.count();
+  };
+  Tensors tensors = good;
+  tensors.erase(norm);
+  const int64_t headers = operations(tensors, "lacks \"" + norm);
+  tensors[norm] = good.at(norm).to(torch::kDouble);
+  CHECK(operations(tensors, norm + "\" is F64 [") == headers);
+  tensors = good;
+  tensors[head] = good.at("model.embed_tokens.weight").to(torch::kDouble);
+  CHECK(operations(tensors, head + "\" is F64 [") == headers);
+  tensors[head] = good.at("model.embed_tokens.weight") + 1;
+  CHECK(operations(tensors, head + " is not model.embed_tokens.weight") > headers);
+  tensors["unknown"] = torch::zeros({1});
+  CHECK(operations(tensors, "has \"unknown\", which") == headers);
+}
+
 TEST_CASE("damaged folders are named") {
   const TempFolder temp;
   const json config = config_of("llama");
