@@ -19,7 +19,8 @@ struct HfRange {
 /// absent: it is no number, flag or text, and its reader must know what it means.
 class HfKeys {
  public:
-  /// `prefix` stands before the key names in errors: "rope_parameters.".
+  /// Keeps a reference to `object`. `prefix` stands before the key names in errors:
+  /// "rope_parameters.".
   HfKeys(const nlohmann::json& object, std::string where, std::string prefix = "");
 
   /// Whether the key is there, be it null.

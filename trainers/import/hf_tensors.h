@@ -27,10 +27,12 @@ struct HfTarget {
 
 /// Everything that a model of this config consists of, by our names. `names` are those that the
 /// folder has: they tell experts of a tensor each (`experts.17.gate_proj.weight`) from fused ones
-/// (`experts.gate_up_proj` [E, 2F, D], gate rows first, and `experts.down_proj` [E, D, F]).
+/// (`experts.gate_up_proj` [E, 2F, D], gate rows first, and `experts.down_proj` [E, D, F]). Local;
+/// throws nothing.
 std::vector<HfTarget> hf_targets(const HfModel& model, const std::set<std::string>& names);
 
-/// The tensor of a target, from what `read` gives for a name.
+/// The tensor of a target, from what `read` gives for a name: of the shape of that part, in any
+/// dtype, which is the result's. May be a view of it. Local; throws what `read` throws.
 at::Tensor assemble(const HfTarget& target,
                     const std::function<at::Tensor(const std::string&)>& read);
 

@@ -24,8 +24,9 @@ ImportedModel load_hf(FileOps& files, const std::string& folder);
 
 /// `ckpt import --format hf FOLDER OUT`: writes the new folder OUT like that of a run, with
 /// config.yaml and the weights as checkpoint of step 0: `eval`, `ckpt` and run.init_from take it,
-/// and `train OUT` trains on from it. Returns what it did, for the user. Throws ConfigError where
-/// OUT exists; leaves no OUT behind on an error. Local.
+/// and `train OUT` trains on from it. Returns what it did, for the user. Throws what load_hf()
+/// does, ConfigError where OUT exists or cannot be made, and IoError where writing fails; leaves no
+/// OUT behind on an error. Local.
 std::string import_hf(FileOps& files, const std::string& folder, const std::string& out);
 
 }  // namespace switchyard

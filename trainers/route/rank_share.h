@@ -28,7 +28,8 @@ struct RouteSettings {
 /// Everything that the ranks share, read only.
 class RoutePlan {
  public:
-  /// Throws DataError or ConfigError where scores, config and settings contradict each other.
+  /// Keeps a reference to `scores`. Throws DataError or ConfigError where scores, config and
+  /// settings contradict each other.
   RoutePlan(const MoEOptions& moe, const Scores& scores, const RouteSettings& settings);
 
   const MoEOptions& moe() const { return moe_; }
@@ -54,7 +55,8 @@ class RoutePlan {
 /// A balance term without its coefficient.
 struct RoutedTerm {
   at::Tensor value;        ///< fp64 [1], over all tokens
-  at::Tensor gradient_TE;  ///< by the logits of the share's tokens
+  at::Tensor gradient_TE;  ///< by the logits of the share's tokens, in their shape: [T, a + E]
+                           ///< hierarchical
 };
 
 /// What is decided about consecutive tokens. Nothing here carries a gradient.

@@ -31,7 +31,8 @@ struct RouteReport {
 /// the expert's queue, −1 if refused), counts [E] before drops, new_bias [E] as after a step of
 /// exactly these tokens, and for each balance term i term.<i> [1] (fp64) and term_grad.<i>, its
 /// gradient by the logits, both without the coefficient. The same bits for any number of ranks.
-/// Throws ConfigError or DataError before any work.
+/// Throws ConfigError or DataError before any work, IoError where `out` cannot be written: it is
+/// then as it was.
 RouteReport run_route(const RouteJob& job);
 
 }  // namespace switchyard
