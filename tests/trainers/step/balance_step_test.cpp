@@ -4,34 +4,18 @@
 #include <catch2/catch.hpp>
 
 #include "parallel/comm/thread_communicator.h"
+#include "tests/support/tiny_config.h"
 #include "trainers/step/train_step.h"
 
 // Balance terms inside a training step: what is done once per step, and what a step moves.
 
 using namespace switchyard;
+using test::tiny_config;
 
 namespace {
 
-TrainConfig tiny_config() {
-  TrainConfig config;
-  config.model.num_layers = 2;
-  config.model.hidden_dim = 16;
-  config.model.num_heads = config.model.num_kv_heads = 1;
-  config.model.head_dim = 16;
-  config.model.max_seq_len = 8;
-  config.moe.num_experts = 4;
-  config.moe.expert_dim = 8;
-  config.data.num_domains = 4;
-  config.data.content_tokens = 16;
-  config.train.steps = 4;
-  config.train.sequences_per_step = 8;
-  config.train.micro_sequences = 4;
-  config.train.precision = "fp64";
-  config.optim.warmup_steps = 0;
-  return config;
-}
-
-TrainConfig with_type(TrainConfig config, const std::string& type) {
+TrainConfig with_type(const std::string& type) {
+  TrainConfig config = tiny_config();
   BalanceOptions term;
   term.type = type;
   config.moe.balance = {term};
@@ -85,7 +69,7 @@ TEST_CASE("relu's λ moves after every step, the same on all ranks, and is saved
 }
 
 TEST_CASE("orthogonal counts once per step, whatever micro-batches and ranks") {
-  const TrainConfig config = with_type(tiny_config(), "orthogonal");
+  const TrainConfig config = with_type("orthogonal");
   TrainConfig whole = config;
   whole.train.micro_sequences = 8;
   const Run one = train(whole, 1, 3);
@@ -99,10 +83,10 @@ TEST_CASE("orthogonal counts once per step, whatever micro-batches and ranks") {
 }
 
 TEST_CASE("A coefficient by step takes effect at its step") {
-  TrainConfig config = with_type(tiny_config(), "token_entropy");
+  TrainConfig config = with_type("token_entropy");
   config.moe.balance[0].coef = StepValue({{0, 0.0}, {2, 0.5}});
   const Run run = train(config, 1, 3);
   CHECK(run.aux[0] == 0);
   CHECK(run.aux[1] == 0);
-  CHECK(run.aux[2] > 0.1);  // 0.5 · about ln 4
+  CHECK(run.aux[2] > 0.1);  // 0.5 · about ln 8
 }

@@ -5,6 +5,7 @@
 
 #include "parallel/comm/thread_communicator.h"
 #include "tests/support/largest.h"
+#include "tests/support/tiny_config.h"
 #include "trainers/step/train_step.h"
 
 // What moves after a step beside the weights: router biases and the dynamic capacity factor.
@@ -14,23 +15,9 @@ using namespace switchyard;
 namespace {
 
 TrainConfig tiny(const std::string& bias) {
-  TrainConfig config;
-  config.model.num_layers = 2;
-  config.model.hidden_dim = 16;
-  config.model.num_heads = 2;
-  config.model.num_kv_heads = 1;
-  config.model.head_dim = 8;
-  config.model.max_seq_len = 8;
-  config.moe.num_experts = 4;
-  config.moe.expert_dim = 8;
+  TrainConfig config = test::tiny_config();
   config.moe.bias.type = bias;
   config.moe.bias.rate = 0.125;
-  config.data.num_domains = 4;
-  config.data.content_tokens = 16;
-  config.train.steps = 10;
-  config.train.sequences_per_step = 8;
-  config.train.micro_sequences = 4;
-  config.train.precision = "fp64";
   config.train.on_nan = "skip";
   return config;
 }
@@ -61,7 +48,7 @@ TEST_CASE("traps: recomputation double count, c counted once even under recomput
           const StepReport report = train_step(*training);
           int64_t assignments = 0;
           for (const int64_t count : report.load[0]) assignments += count;
-          CHECK(assignments == 8 * 8 * 2);  // sequences, length, K
+          CHECK(assignments == 8 * 16 * 2);  // sequences, length, K
         }
         biases.push_back(bias_of(*training, 0).clone());
       });

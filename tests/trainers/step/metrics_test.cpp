@@ -13,6 +13,7 @@
 #include "tests/support/largest.h"
 #include "tests/support/paths.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/tiny_config.h"
 #include "trainers/config/train_config.h"
 #include "trainers/step/evaluator.h"
 #include "trainers/step/train_step.h"
@@ -23,26 +24,13 @@ namespace {
 
 // Drops, a bias, two micro-batches, more experts than ranks.
 TrainConfig tiny_config() {
-  TrainConfig config;
-  config.model.num_layers = 2;
-  config.model.hidden_dim = 32;
-  config.model.num_heads = 2;
-  config.model.num_kv_heads = 1;
-  config.model.head_dim = 16;
-  config.model.max_seq_len = 16;
-  config.moe.num_experts = 8;
-  config.moe.expert_dim = 24;
+  TrainConfig config = test::tiny_config();
   config.moe.router.score = "sigmoid";
   config.moe.bias.type = "sign";
   config.moe.bias.rate = 0.05;
   config.moe.capacity.factor = 1.0;
-  config.data.num_domains = 4;
-  config.data.content_tokens = 16;
-  config.train.steps = 4;
   config.train.sequences_per_step = 12;
   config.train.micro_sequences = 6;  // uneven over four ranks
-  config.train.precision = "fp64";
-  config.optim.warmup_steps = 1;
   return config;
 }
 

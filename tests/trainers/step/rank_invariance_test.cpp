@@ -9,6 +9,7 @@
 #include "parallel/comm/thread_communicator.h"
 #include "tests/support/largest.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/tiny_config.h"
 #include "trainers/step/trace_folder.h"
 #include "trainers/step/train_step.h"
 
@@ -21,17 +22,7 @@ using switchyard::test::TempFolder;
 namespace {
 
 TrainConfig base_config(const std::string& precision) {
-  TrainConfig config;
-  config.model.num_layers = 2;
-  config.model.hidden_dim = 32;
-  config.model.num_heads = 2;
-  config.model.num_kv_heads = 1;
-  config.model.head_dim = 16;
-  config.model.max_seq_len = 16;
-  config.moe.num_experts = 8;
-  config.moe.expert_dim = 24;
-  config.data.num_domains = 4;
-  config.data.content_tokens = 16;
+  TrainConfig config = test::tiny_config();
   config.train.steps = 50;
   config.train.sequences_per_step = 16;
   config.train.micro_sequences = 8;  // accumulation 2

@@ -12,6 +12,7 @@
 #include "parallel/comm/thread_communicator.h"
 #include "tests/parallel/checkpoint/faulty_file_ops.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/tiny_config.h"
 #include "trainers/step/train_step.h"
 
 using namespace switchyard;
@@ -20,23 +21,10 @@ using switchyard::test::TempFolder;
 namespace {
 
 TrainConfig small_config() {
-  TrainConfig config;
-  config.model.num_layers = 2;
-  config.model.hidden_dim = 32;
-  config.model.num_heads = 2;
-  config.model.num_kv_heads = 1;
-  config.model.head_dim = 16;
+  TrainConfig config = test::tiny_config();
   config.model.max_seq_len = 8;
   config.moe.layers.kind = LayerPattern::Kind::kFirstDense;
   config.moe.layers.first_dense = 1;
-  config.moe.num_experts = 8;
-  config.moe.expert_dim = 16;
-  config.data.num_domains = 4;
-  config.data.content_tokens = 16;
-  config.train.steps = 4;
-  config.train.sequences_per_step = 8;
-  config.train.micro_sequences = 4;
-  config.train.precision = "fp64";
   return config;
 }
 
