@@ -4,11 +4,12 @@
 
 #include "core/config/yaml.h"
 #include "tests/core/config/config_test_support.h"
+#include "tests/support/temp_folder.h"
 
 using namespace switchyard;
 using Catch::Matchers::Contains;
 using config_test::error_of;
-using config_test::TempFolder;
+using test::TempFolder;
 
 namespace {
 
@@ -30,7 +31,7 @@ TEST_CASE("the files that a config builds on come before it") {
   const auto layers = read_config_layers(file, "");
   CHECK(values(layers, "a") == "0123");
   CHECK(values(layers, "base") == "----");
-  CHECK(layers[0].find("a")->mark.source == folder.path() + "/sub/deep/zero.yaml");
+  CHECK(layers[0].find("a")->mark.source == folder.path("sub/deep/zero.yaml"));
 }
 
 TEST_CASE("a file may be built on twice, but not on itself") {
@@ -47,7 +48,7 @@ TEST_CASE("a file may be built on twice, but not on itself") {
   }
   SECTION("nor in a circle, by whatever spelling") {
     folder.write("b.yaml", "base: ./sub/../a.yaml\nx: 1\n");
-    std::filesystem::create_directories(folder.path() + "/sub");
+    std::filesystem::create_directories(folder.path("sub"));
     const std::string file = folder.write("a.yaml", "base: b.yaml\nx: 1\n");
     CHECK_THAT(error_of([&] { read_config_layers(file, ""); }),
                Contains("b.yaml:1:7") && Contains("includes itself"));

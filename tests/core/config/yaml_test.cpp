@@ -5,12 +5,13 @@
 #include <catch2/catch.hpp>
 
 #include "tests/core/config/config_test_support.h"
+#include "tests/support/temp_folder.h"
 
 using namespace switchyard;
 using Catch::Matchers::Contains;
 using Catch::Matchers::Equals;
 using config_test::error_of;
-using config_test::TempFolder;
+using test::TempFolder;
 
 namespace {
 
@@ -203,7 +204,7 @@ TEST_CASE("files") {
     CHECK(read_yaml_file(path).find("a")->mark.text() == path + ":1:4");
   }
   SECTION("that do not exist are named") {
-    CHECK_THAT(error_of([&] { read_yaml_file(folder.path() + "/no.yaml"); }),
+    CHECK_THAT(error_of([&] { read_yaml_file(folder.path("no.yaml")); }),
                Contains("no.yaml: no such file"));
   }
   SECTION("that are folders are refused") {

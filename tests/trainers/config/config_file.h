@@ -1,14 +1,12 @@
 #pragma once
 
-#include <unistd.h>
-
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include "core/base/error.h"
 #include "tests/support/paths.h"
+#include "tests/support/temp_folder.h"
 #include "trainers/config/train_config.h"
 
 namespace switchyard::config_test {
@@ -22,26 +20,18 @@ inline std::string shipped_configs() {
 /// A config file in a folder of its own; both vanish at the end of the test.
 class ConfigFile {
  public:
-  explicit ConfigFile(const std::string& text, const std::string& name = "small.yaml") {
-    static int count = 0;
-    folder_ = fs::temp_directory_path() / ("switchyard_train_config_" + std::to_string(getpid()) +
-                                           "_" + std::to_string(count++));
-    fs::create_directories(folder_);
-    path_ = (folder_ / name).string();
-    std::ofstream(path_) << text;
-  }
-  ~ConfigFile() { fs::remove_all(folder_); }
-  ConfigFile(const ConfigFile&) = delete;
+  explicit ConfigFile(const std::string& text, const std::string& name = "small.yaml")
+      : path_(temp_.write(name, text)) {}
 
   const std::string& path() const { return path_; }
-  std::string folder() const { return folder_.string(); }
+  std::string folder() const { return fs::path(path_).parent_path().string(); }
   LoadedConfig load(const std::vector<std::string>& overrides = {}) const {
     return load_config(path_, overrides, shipped_configs());
   }
 
  private:
-  fs::path folder_;
-  std::string path_;
+  const test::TempFolder temp_;
+  const std::string path_;
 };
 
 inline TrainConfig config_of(const std::string& text,
