@@ -9,9 +9,12 @@
 #include "core/loss/balance_loss.h"
 #include "core/loss/balance_terms.h"
 #include "tests/support/largest.h"
+#include "tests/support/routing.h"
 
 // The rows of the invariance matrix, and what its columns share.
 namespace switchyard::invariance {
+
+using test::random_matrix;
 
 constexpr int64_t kExperts = 8, kTopK = 2, kLength = 3;
 
@@ -44,11 +47,8 @@ inline double apart(const Outcome& a, const Outcome& b) {
 
 inline Row row(const std::string& name, const std::string& type, bool accumulates,
                double at_balance) {
-  Row row{name, {}, accumulates, at_balance};
-  row.moe.num_experts = kExperts;
-  row.moe.top_k = kTopK;
+  Row row{name, test::router_options("top_k", kExperts, kTopK), accumulates, at_balance};
   row.moe.expert_dim = 4;
-  row.moe.router.type = "top_k";
   BalanceOptions term;
   term.type = type;
   term.coef = 1.0;
@@ -104,11 +104,6 @@ inline double balanced_value(const Row& row, int64_t experts) {
   if (!std::isnan(row.at_balance)) return row.at_balance;
   const double ln = std::log(static_cast<double>(experts));
   return row.name == "z" ? ln * ln : ln;
-}
-
-inline torch::Tensor random_matrix(int64_t rows, int64_t columns, uint64_t seed) {
-  auto generator = at::detail::createCPUGenerator(seed);
-  return at::randn({rows, columns}, generator, torch::kDouble);
 }
 
 }  // namespace switchyard::invariance

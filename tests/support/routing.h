@@ -53,6 +53,12 @@ inline torch::Tensor logs(const std::vector<double>& probabilities) {
   return torch::log(torch::tensor(probabilities, torch::kDouble)).reshape({1, -1});
 }
 
+/// fp64, normal.
+inline torch::Tensor random_matrix(int64_t rows, int64_t columns, uint64_t seed) {
+  auto generator = at::detail::createCPUGenerator(seed);
+  return at::randn({rows, columns}, generator, torch::kDouble);
+}
+
 /// All expert ids, row by row.
 inline std::vector<int64_t> ids(const RoutingDecision& decision) {
   const auto flat = decision.expert_ids_TK.reshape({-1}).contiguous();

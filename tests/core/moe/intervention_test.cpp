@@ -5,17 +5,12 @@
 #include <catch2/catch.hpp>
 
 #include "core/moe/routers/router.h"
+#include "tests/support/routing.h"
 
 namespace switchyard {
 namespace {
 
-MoEOptions options(const std::string& type, int64_t experts, int64_t k) {
-  MoEOptions moe;
-  moe.router.type = type;
-  moe.num_experts = experts;
-  moe.top_k = k;
-  return moe;
-}
+using test::router_options;
 
 int64_t moved(const MoEOptions& moe, const at::Tensor& logits_TE, const at::Tensor& bias_E,
               const RoutingContext& context = {}) {
@@ -42,14 +37,14 @@ TEST_CASE("a router counts what its bias moves", "[intervention]") {
   // Softmax of these rows keeps their order: the best two are {0, 1}, {2, 0}, {3, 2}.
   const auto logits_TE =
       torch::tensor({3.0, 2.0, 1.0, 0.0, 2.0, 0.0, 3.0, 1.0, 0.0, 1.0, 2.0, 3.0}).view({3, 4});
-  const auto top_2 = options("top_k", 4, 2);
+  const auto top_2 = router_options("top_k", 4, 2);
   CHECK(moved(top_2, logits_TE, torch::zeros({4})) == 0);
   // Expert 3 comes first everywhere: it replaces 1 and 0, and was there already.
   CHECK(moved(top_2, logits_TE, torch::tensor({0.0, 0.0, 0.0, 1.0})) == 2);
   CHECK_FALSE(make_router(top_2)->decide({logits_TE, {}, {}}, {}, {}).moved.defined());
 
   SECTION("groups limit both selections") {
-    auto grouped = options("deepseek_v3", 4, 2);
+    auto grouped = router_options("deepseek_v3", 4, 2);
     grouped.router.groups = 2;
     grouped.router.kept_groups = 1;
     // Without a bias the groups {0, 1}, {2, 3}, {2, 3}; expert 1 raised by 1: {0, 1} three times.
@@ -59,7 +54,7 @@ TEST_CASE("a router counts what its bias moves", "[intervention]") {
   SECTION("a second expert refused by chance was not moved by the bias") {
     RoutingContext training;
     training.training = true;
-    CHECK(moved(options("gshard", 4, 2), logits_TE, torch::zeros({4}), training) == 0);
+    CHECK(moved(router_options("gshard", 4, 2), logits_TE, torch::zeros({4}), training) == 0);
   }
 }
 

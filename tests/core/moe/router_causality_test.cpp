@@ -22,11 +22,6 @@ struct Pair {
   RoutingDecision before, after;  // after other logits and another id from token `changed` on
 };
 
-torch::Tensor random_matrix(int64_t rows, int64_t columns, uint64_t seed) {
-  auto generator = at::detail::createCPUGenerator(seed);
-  return at::randn({rows, columns}, generator, torch::kDouble);
-}
-
 Pair decide_twice(const Setting& setting, int64_t changed) {
   const auto router = make_router(setting.moe, {kTokens, torch::arange(kTokens)});
   RouterInputs inputs;

@@ -110,12 +110,8 @@ TEST_CASE("gshard keeps the second expert when twice its weight beats the draw")
   const int64_t T = 64;
   const auto logits = logs({0.7, 0.2, 0.1}).expand({T, 3}).contiguous();
   const double g2 = 0.2 / 0.9;
-  RoutingContext context;
-  context.seed = 5;
-  context.step = 3;
-  context.layer = 1;
+  RoutingContext context = training_context();
   context.first_token = 100;
-  context.training = true;
 
   const auto decision = decide(router_options("gshard", 3, 2), logits, {}, context);
 

@@ -12,11 +12,6 @@ using namespace switchyard::test;
 
 namespace {
 
-torch::Tensor random_scores(int64_t tokens, int64_t experts, uint64_t seed) {
-  auto generator = at::detail::createCPUGenerator(seed);
-  return at::randn({tokens, experts}, generator, torch::kDouble);
-}
-
 double objective(const torch::Tensor& scores_TE, const torch::Tensor& experts_T) {
   return scores_TE.gather(1, experts_T.unsqueeze(1)).sum().item<double>();
 }
@@ -109,7 +104,7 @@ TEST_CASE("a balanced assignment is optimal: every small problem by trial") {
     const int64_t experts = 1 + static_cast<int64_t>(seed % 4);
     const int64_t tokens = static_cast<int64_t>(seed % 8);
     CAPTURE(seed, tokens, experts);
-    const auto scores = random_scores(tokens, experts, seed);
+    const auto scores = random_matrix(tokens, experts, seed);
     const auto found = balanced_assignment(scores);
     check_balance(found, experts);
     std::vector<int64_t> load(static_cast<size_t>(experts), 0);
@@ -122,7 +117,7 @@ TEST_CASE(
     "a balanced assignment of 4096 tokens to 64 experts: no exchange gains, within a second") {
   for (const bool skewed : {false, true}) {
     const int64_t T = 4096, E = 64;
-    auto scores = random_scores(T, E, 9);
+    auto scores = random_matrix(T, E, 9);
     if (skewed) scores = scores * 0.3 + torch::linspace(0, 8, E, torch::kDouble);
     const auto begin = std::chrono::steady_clock::now();
     const auto found = balanced_assignment(scores);
@@ -143,7 +138,7 @@ TEST_CASE("a balanced assignment takes equal scores, one expert and values that 
   check_balance(balanced_assignment(torch::zeros({10, 4})), 4);
   CHECK(balanced_assignment(torch::zeros({3, 1})).equal(torch::zeros({3}, torch::kLong)));
   CHECK(balanced_assignment(torch::zeros({0, 4})).numel() == 0);
-  auto scores = random_scores(9, 3, 1);
+  auto scores = random_matrix(9, 3, 1);
   scores[2][1] = std::numeric_limits<double>::quiet_NaN();
   scores[4] = -std::numeric_limits<double>::infinity();
   check_balance(balanced_assignment(scores), 3);
