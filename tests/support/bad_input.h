@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/hostile_safetensors.h"
 #include "tests/support/paths.h"
 #include "tests/support/run_program.h"
 #include "tests/support/temp_folder.h"
@@ -27,9 +28,7 @@ struct BadInput {
 
 /// The bytes of a safetensors file.
 inline std::string safetensors(const std::string& header, const std::string& content) {
-  std::string size(8, '\0');
-  for (size_t i = 0; i < 4; ++i) size[i] = static_cast<char>((header.size() >> (8 * i)) & 0xff);
-  return size + header + content;
+  return with_size(header.size(), header + content);
 }
 
 /// Places, hashes and losses differ between machines; the docs name them by a word.
