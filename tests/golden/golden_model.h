@@ -12,7 +12,8 @@
 #include <vector>
 
 #include "core/base/partition.h"
-#include "tests/support/paths.h"
+#include "tests/support/hf_folder.h"
+#include "tests/support/largest.h"
 #include "trainers/import/hf_folder.h"
 #include "trainers/import/hf_tensors.h"
 #include "trainers/import/import_hf.h"
@@ -30,27 +31,16 @@ const std::vector<std::string> kModels = {"llama",       "mixtral",
 /// A model and what another program computes with it; data/PROVENANCE.md tells how it was made.
 struct Golden {
   std::string name;
-  std::map<std::string, at::Tensor> values;
+  test::Tensors values;
   ImportedModel imported;
 
   const at::Tensor& operator()(const std::string& key) const { return values.at(key); }
 };
 
-inline std::string folder_of(const std::string& name) {
-  return test::source_path("/tests/golden/data/") + name;
-}
-
-inline std::map<std::string, at::Tensor> read_all(const std::string& path) {
-  SystemFileOps files;
-  const SafetensorsFile file(files, path);
-  std::map<std::string, at::Tensor> tensors;
-  for (const auto& entry : file.header().tensors) tensors[entry.name] = file.read(entry.name);
-  return tensors;
-}
-
 inline Golden read_golden(const std::string& name) {
   SystemFileOps files;
-  return {name, read_all(folder_of(name) + "/golden.safetensors"), load_hf(files, folder_of(name))};
+  const std::string folder = test::golden_folder(name);
+  return {name, test::read_tensors(folder + "/golden.safetensors"), load_hf(files, folder)};
 }
 
 /// The run of a golden model: its optimizer, no balance terms, micro-batches of a whole step.
@@ -72,27 +62,18 @@ inline TrainConfig run_of(const Golden& golden, int64_t sequences) {
 inline std::unique_ptr<Training> build(const Golden& golden, int64_t sequences,
                                        Communicator& world) {
   auto training = build_training(run_of(golden, sequences), world, torch::kCPU);
-  std::map<std::string, at::Tensor> given;
+  test::Tensors given;
   for (const StateItem& item : golden.imported.state) given[item.name] = item.tensor;
   const torch::NoGradGuard no_grad;
   for (const StateItem& item : model_state(*training)) item.tensor.copy_(given.at(item.name));
   return training;
 }
 
-/// Largest |a − b|; infinite where shapes differ or something is not finite.
-inline double difference(const at::Tensor& a, const at::Tensor& b) {
-  if (a.sizes() != b.sizes()) return INFINITY;
-  if (a.numel() == 0) return 0;
-  const double largest =
-      (a.detach().to(at::kDouble) - b.detach().to(at::kDouble)).abs().max().item<double>();
-  return std::isfinite(largest) ? largest : INFINITY;
-}
-
 /// |a − b| over the size of b.
 inline double relative(const at::Tensor& a, const at::Tensor& b) {
   if (a.sizes() != b.sizes()) return INFINITY;
-  const double part = (a.detach() - b).norm().item<double>() / (b.norm().item<double>() + 1e-30);
-  return std::isfinite(part) ? part : INFINITY;
+  return test::or_infinite((a.detach() - b).norm().item<double>() /
+                           (b.norm().item<double>() + 1e-30));
 }
 
 }  // namespace switchyard::golden

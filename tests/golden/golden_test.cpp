@@ -6,6 +6,7 @@
 
 #include "core/kernels/linear_cross_entropy.h"
 #include "parallel/comm/thread_communicator.h"
+#include "tests/core/kernels/compare.h"
 #include "tests/golden/golden_model.h"
 #include "tests/support/expect.h"
 #include "tests/support/largest.h"
@@ -15,6 +16,7 @@
 
 using namespace switchyard;
 using namespace switchyard::golden;
+using test::difference;
 
 namespace {
 

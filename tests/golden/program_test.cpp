@@ -27,7 +27,7 @@ Outcome program(const TempFolder& temp, int ranks, const std::vector<std::string
 
 std::string import_model(const TempFolder& temp, const std::string& name) {
   const std::string out = temp.path(name);
-  program(temp, 0, {"ckpt", "import", "--format", "hf", folder_of(name), out});
+  program(temp, 0, {"ckpt", "import", "--format", "hf", test::golden_folder(name), out});
   return out;
 }
 

@@ -34,12 +34,16 @@ inline nlohmann::json config_of(const std::string& name) {
   return nlohmann::json::parse(text_of(golden_folder(name) + "/config.json"));
 }
 
-inline Tensors tensors_of(const std::string& name) {
+inline Tensors read_tensors(const std::string& path) {
   SystemFileOps files;
-  const SafetensorsFile file(files, golden_folder(name) + "/model.safetensors");
+  const SafetensorsFile file(files, path);
   Tensors tensors;
   for (const auto& entry : file.header().tensors) tensors[entry.name] = file.read(entry.name);
   return tensors;
+}
+
+inline Tensors tensors_of(const std::string& name) {
+  return read_tensors(golden_folder(name) + "/model.safetensors");
 }
 
 inline void write_tensors(const std::string& path, const Tensors& tensors) {
