@@ -188,7 +188,7 @@ TEST_CASE("A run goes on with other numbers of ranks and another expert axis") {
   SECTION("a plain model") {}
   SECTION("layers of different sizes") {
     shape = {"moe.num_experts=[4, 8]", "moe.zero_experts=1", "moe.constant_experts=1",
-             "moe.latent_dim=16"};
+             "moe.latent_dim=16", "moe.router.gating_residual=true"};
   }
   const TempFolder temp;
   const auto go = [&](int ranks, const std::string& dir, Overrides overrides) {

@@ -33,7 +33,7 @@ ModelSize model_size(const TrainConfig& config) {
   const int64_t D = m.hidden_dim;
   const int64_t attention = attention_matrices(m), vectors = attention_vectors(m);
   ModelSize size;
-  int64_t matrices = 0;
+  int64_t matrices = 0, previous_logits = 0;
   for (int64_t layer = 0; layer < m.num_layers; ++layer) {
     const int64_t common = attention + vectors + 2 * D;
     size.total += common;
@@ -44,9 +44,11 @@ ModelSize model_size(const TrainConfig& config) {
       const int64_t expert = 3 * moe.latent_dim.value_or(D) * moe.expert_dim;
       const int64_t constant = 3 * D * moe.constant_experts;
       const auto router = make_router(moe.for_router());
-      const int64_t router_rows =
-          router->logit_columns(moe.num_routable()) + router->noise_columns(moe.num_routable());
-      const int64_t always = router_rows * D + 2 * D * moe.latent_dim.value_or(0) +
+      const int64_t logits = router->logit_columns(moe.num_routable());
+      const int64_t router_weights = (logits + router->noise_columns(moe.num_routable())) * D +
+                                     (moe.router.gating_residual ? logits * previous_logits : 0);
+      previous_logits = logits;
+      const int64_t always = router_weights + 2 * D * moe.latent_dim.value_or(0) +
                              3 * D * moe.shared_width() + (moe.shared_gate ? D : 0);
       const int64_t used = always + std::min(moe.experts_per_token(), moe.num_experts) * expert;
       size.total += always + moe.num_experts * expert + constant;
