@@ -2,9 +2,9 @@
 # launch/learning.sh [--check] [--steps N] [--only NAME[,NAME...]] [--folder DIR] [--out FILE]
 #
 # Trains every routing and balancing method on the quick-start model and corpus, each for 800 steps on one rank
-# and one thread, one per core at a time, and gathers docs/results/learning.json (excess loss, balance, dead experts and the
-# command of each) with a picture beside it; prints the table of docs/balancing.md. What is finished is not run again;
-# what was interrupted goes on from its checkpoint.
+# and one thread, one per core at a time, and gathers docs/results/learning.json (excess loss, balance, dead experts
+# and the command of each) with a picture beside it; prints the table of docs/balancing.md. What is finished is not
+# run again; what was interrupted goes on from its checkpoint.
 #
 #   launch/learning.sh                                over an hour on two cores
 #   launch/learning.sh --only aux,quantile --steps 20 --out /dev/stdout
@@ -102,7 +102,7 @@ for name in "${chosen[@]}"; do
 done
 [ "$check" = 0 ] || { say "every method's config is good"; exit 0; }
 
-failed=0 cores=$(nproc)
+failed=0 cores=$(env -u OMP_NUM_THREADS nproc)
 for name in "${chosen[@]}"; do
   while [ "$(jobs -rp | wc -l)" -ge "$cores" ]; do wait -n || failed=1; done
   train_one "$name" &

@@ -13,7 +13,7 @@ namespace {
 
 constexpr const char* kFooter =
     "Exit codes: 0 done, 2 bad usage, config or data, 3 not finite, 4 failed read or write,\n"
-    "70 a bug of ours, 75 saved and stopped on request: start again.\n"
+    "70 a bug of ours or no memory left, 75 saved and stopped on request: start again.\n"
     "Example: mpirun -n 2 switchyard train configs/quickstart.yaml optim.lr=1e-3";
 
 /// What is wrong with the command line, with the nearest command where its name is.

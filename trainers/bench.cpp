@@ -67,6 +67,8 @@ Throughput bench_end_to_end(const std::string& form, const std::string& precisio
   const ModelSize size = model_size(training->config);
   Throughput result;
   result.form = form;
+  result.precision = precision;
+  result.device = device.str();
   result.params_total = size.total;
   result.params_active = size.active;
   result.ranks = world.size();
@@ -88,6 +90,8 @@ Throughput bench_end_to_end(const std::string& form, const std::string& precisio
 
 std::string to_json(const Throughput& t) {
   nlohmann::ordered_json json = {{"form", t.form},
+                                 {"precision", t.precision},
+                                 {"device", t.device},
                                  {"params", t.params_total},
                                  {"active", t.params_active},
                                  {"tok_s_median", t.tokens_per_s_median},

@@ -12,7 +12,7 @@ namespace switchyard {
 
 /// Training throughput of one model form.
 struct Throughput {
-  std::string form;
+  std::string form, precision, device;
   int64_t params_total = 0, params_active = 0;
   double tokens_per_s_median = 0, tokens_per_s_best = 0;
   std::vector<double> step_ms;

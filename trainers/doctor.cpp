@@ -72,10 +72,14 @@ Finding matrix_product() {
           ""};
 }
 
-Finding gpu() {
-  if (torch::cuda::is_available())
-    return {"GPU", fmt::format("{} device(s)", torch::cuda::device_count()), ""};
-  return {"GPU", "none that LibTorch can use", ""};
+Finding gpu(const DoctorFacts& facts) {
+  if (!torch::cuda::is_available()) return {"GPU", "none that LibTorch can use", ""};
+  const auto count = static_cast<int64_t>(torch::cuda::device_count());
+  Finding finding{"GPU", fmt::format("{} device(s)", count), ""};
+  if (facts.local_ranks > count)
+    finding.fix =
+        fmt::format("{} ranks here: one rank per GPU, or run.device=cpu", facts.local_ranks);
+  return finding;
 }
 
 Finding disk(const std::string& folder) {
@@ -103,7 +107,7 @@ Finding disk(const std::string& folder) {
 }  // namespace
 
 std::vector<Finding> examine(const DoctorFacts& facts) {
-  std::vector<Finding> findings{cores(facts), memory(), matrix_product(), gpu(),
+  std::vector<Finding> findings{cores(facts), memory(), matrix_product(), gpu(facts),
                                 disk(facts.run_folder)};
   findings.push_back({"ranks",
                       fmt::format("{} ({} on this host), {} thread(s) each", facts.num_ranks,

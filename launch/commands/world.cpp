@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <new>
 #include <thread>
 
 #include "launch/commands/command.h"
@@ -22,9 +23,16 @@ namespace {
 }
 
 // LibTorch's text has lines of where it was thrown behind the first.
-std::string first_sentences(const c10::Error& error) {
-  const std::string text = error.what_without_backtrace();
+std::string first_line(const std::exception& error) {
+  const auto* torch = dynamic_cast<const c10::Error*>(&error);
+  const std::string text = torch ? torch->what_without_backtrace() : error.what();
   return text.substr(0, text.find('\n'));
+}
+
+bool is_out_of_memory(const std::exception& error) {
+  return dynamic_cast<const c10::OutOfMemoryError*>(&error) ||
+         dynamic_cast<const std::bad_alloc*>(&error) ||
+         first_line(error).find("DefaultCPUAllocator") != std::string::npos;
 }
 
 }  // namespace
@@ -39,13 +47,13 @@ ExitCode report_error() {
   } catch (const Error& error) {
     fmt::print(stderr, "error: {}\n", error.what());
     return error.code();
-  } catch (const c10::OutOfMemoryError& error) {
-    fmt::print(stderr, "error: [memory] {}; a lower train.micro_sequences needs less\n",
-               first_sentences(error));
-  } catch (const c10::Error& error) {
-    fmt::print(stderr, "error: [internal] {}\n", first_sentences(error));
   } catch (const std::exception& error) {
-    fmt::print(stderr, "error: [internal] {}\n", error.what());
+    if (is_out_of_memory(error))
+      fmt::print(stderr,
+                 "error: [memory] {}; a smaller model or train.micro_sequences needs less\n",
+                 first_line(error));
+    else
+      fmt::print(stderr, "error: [internal] {}\n", first_line(error));
   }
   return ExitCode::kInternal;
 }
