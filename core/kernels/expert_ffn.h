@@ -20,9 +20,9 @@ struct ExpertRows {
 struct ExpertWeights {
   at::Tensor gate_up_eGD;  ///< [e, 2F, D], gate rows first
   at::Tensor down_eDF;     ///< [e, D, F]
-  /// A weight that is a leaf with a defined .grad gets its gradient added straight into .grad, and
-  /// autograd sees none: hooks on that parameter do not run, and torch::autograd::grad gets
-  /// nothing.
+  /// In fp32 and fp64 on a CPU, a weight that is a leaf with a defined .grad gets its gradient
+  /// added straight into .grad, and autograd sees none: hooks on that parameter do not run, and
+  /// torch::autograd::grad gets nothing.
   bool accumulate_into_grad = false;
 };
 

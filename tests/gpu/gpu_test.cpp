@@ -59,6 +59,7 @@ std::vector<Job> every_way(const TempFolder& temp) {
       {"probability", {"moe.capacity.factor=1", "moe.capacity.order=probability"}},
       {"batch_priority", {"moe.capacity.factor=1", "moe.capacity.order=batch_priority"}},
       {"random", {"moe.capacity.factor=1", "moe.capacity.order=random"}},
+      {"renormalize", {"moe.capacity.factor=1", "moe.capacity.renormalize=true"}},
       {"sequence", {"moe.capacity.factor=1", "moe.capacity.scope=sequence"}},
       {"exact", {"moe.balance=[{type: load_balance, f: exact, coef: 0.01}, {type: entropy}]"}},
       {"pid", {"moe.bias.type=pid", "moe.bias.kp=0.01", "moe.router.score=sqrtsoftplus"}},

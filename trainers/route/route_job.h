@@ -32,7 +32,7 @@ struct RouteReport {
 /// exactly these tokens, and for each balance term i term.<i> [1] (fp64) and term_grad.<i>, its
 /// gradient by the logits, both without the coefficient. The same bits for any number of ranks.
 /// Throws ConfigError or DataError before any work, IoError where `out` cannot be written: it is
-/// then as it was.
+/// then as it was, or the whole new file.
 RouteReport run_route(const RouteJob& job);
 
 }  // namespace switchyard
