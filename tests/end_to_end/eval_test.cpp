@@ -57,8 +57,10 @@ TEST_CASE("eval takes a run of any expert axis on any number of ranks") {
     CHECK(json.at("sequences") == 1 + 6);  // windows of 32 tokens and a target
     CHECK(json.at("tokens") == 7 * 32);
   }
-  SECTION("what the model cannot do is one line, exit 2") {
+  SECTION("what the model or the machine cannot do is one line, exit 2") {
     for (const auto& [override_, problem] : std::vector<std::pair<std::string, std::string>>{
+             {"run.device=cuda", "run.device: cuda, but LibTorch sees no usable GPU"},
+             {"parallel.comm=mpi", "parallel.comm: mpi needs mpirun"},
              {"moe.top_k=9", "moe.top_k: 9 is above moe.num_experts: 8"},
              {"train.sequence_length=999", "train.sequence_length: 999 is above"}}) {
       const auto outcome = eval(temp, 0, {override_});
