@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 
 #include "core/base/error.h"
 #include "parallel/checkpoint/together.h"
@@ -23,6 +24,37 @@ std::string base_before(const std::string& name, std::string_view suffix) {
   if (place == std::string::npos) return "";
   const std::string base = name.substr(0, place);
   return step_of_folder_name(base) ? base : "";
+}
+
+// From the newest down, until `most` are found.
+FoundCheckpoints find_from_newest(Communicator& comm, FileOps& files, const std::string& parent,
+                                  size_t most) {
+  std::string listing;
+  run_on_first(comm, [&] {
+    for (const int64_t step : checkpoint_steps(files, parent))
+      listing = fmt::format("{}\n{}", step_folder_name(step), listing);
+  });
+  listing = broadcast_text(comm, listing);
+
+  FoundCheckpoints found;
+  for (size_t begin = 0; begin < listing.size() && found.checkpoints.size() < most;) {
+    const size_t end = listing.find('\n', begin);
+    const std::string name = listing.substr(begin, end - begin);
+    begin = end + 1;
+    try {
+      auto checkpoint = verify_checkpoint(comm, files, parent + "/" + name);
+      const int64_t step = checkpoint.manifest.metadata.step;
+      if (step_folder_name(step) == name)
+        found.checkpoints.push_back(std::move(checkpoint));
+      else
+        found.skipped.push_back(fmt::format("{}/{}: holds step {}", parent, name, step));
+    } catch (const CommError&) {
+      throw;
+    } catch (const Error& e) {
+      found.skipped.push_back(e.what());
+    }
+  }
+  return found;
 }
 
 }  // namespace
@@ -140,30 +172,17 @@ CheckpointsAtPath checkpoints_in(FileOps& files, const std::string& path) {
 
 FoundCheckpoint find_newest_checkpoint(Communicator& comm, FileOps& files,
                                        const std::string& parent) {
-  std::string listing;
-  run_on_first(comm, [&] {
-    for (const int64_t step : checkpoint_steps(files, parent))
-      listing = fmt::format("{}\n{}", step_folder_name(step), listing);
-  });
-  listing = broadcast_text(comm, listing);
+  FoundCheckpoints found = find_from_newest(comm, files, parent, 1);
+  FoundCheckpoint newest{{}, std::move(found.skipped)};
+  if (!found.checkpoints.empty()) newest.checkpoint = std::move(found.checkpoints.front());
+  return newest;
+}
 
-  FoundCheckpoint found;
-  for (size_t begin = 0; begin < listing.size();) {
-    const size_t end = listing.find('\n', begin);
-    const std::string name = listing.substr(begin, end - begin);
-    begin = end + 1;
-    try {
-      found.checkpoint = verify_checkpoint(comm, files, parent + "/" + name);
-      if (step_folder_name(found.checkpoint->manifest.metadata.step) == name) return found;
-      found.skipped.push_back(fmt::format("{}/{}: holds step {}", parent, name,
-                                          found.checkpoint->manifest.metadata.step));
-      found.checkpoint.reset();
-    } catch (const CommError&) {
-      throw;
-    } catch (const Error& e) {
-      found.skipped.push_back(e.what());
-    }
-  }
+FoundCheckpoints find_whole_checkpoints(Communicator& comm, FileOps& files,
+                                        const std::string& parent) {
+  FoundCheckpoints found =
+      find_from_newest(comm, files, parent, std::numeric_limits<size_t>::max());
+  std::reverse(found.checkpoints.begin(), found.checkpoints.end());
   return found;
 }
 

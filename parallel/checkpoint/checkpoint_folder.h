@@ -71,4 +71,13 @@ struct FoundCheckpoint {
 FoundCheckpoint find_newest_checkpoint(Communicator& comm, FileOps& files,
                                        const std::string& parent);
 
+/// The whole checkpoints of a folder, and what is wrong with the others.
+struct FoundCheckpoints {
+  std::vector<VerifiedCheckpoint> checkpoints;  ///< by ascending step
+  std::vector<std::string> skipped;
+};
+/// Collective. Verifies every checkpoint in `parent`.
+FoundCheckpoints find_whole_checkpoints(Communicator& comm, FileOps& files,
+                                        const std::string& parent);
+
 }  // namespace switchyard

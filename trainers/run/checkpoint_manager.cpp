@@ -48,6 +48,29 @@ std::vector<std::string> as_warnings(const std::vector<std::string>& skipped) {
   return warnings;
 }
 
+void warn_of_skipped(const std::vector<std::string>& skipped, VerifiedCheckpoint& checkpoint) {
+  const auto warnings = as_warnings(skipped);
+  checkpoint.notices.insert(checkpoint.notices.begin(), warnings.begin(), warnings.end());
+}
+
+void check_one_run(const std::vector<VerifiedCheckpoint>& checkpoints) {
+  const TrainConfig newest = saved_config(checkpoints.back());
+  for (const VerifiedCheckpoint& checkpoint : checkpoints) {
+    const std::string differences = resume_differences(saved_config(checkpoint), newest);
+    if (!differences.empty())
+      throw CheckpointError(fmt::format("{}: is of another run than {}: {}", checkpoint.folder,
+                                        checkpoints.back().folder,
+                                        fmt::join(lines_of(differences), ", ")));
+  }
+}
+
+// The folder of checkpoints that `path` means, on every rank; "" where it is a checkpoint.
+std::string parent_at(Communicator& comm, FileOps& files, const std::string& path) {
+  std::string parent;
+  run_on_first(comm, [&] { parent = checkpoints_in(files, path).parent; });
+  return broadcast_text(comm, parent);
+}
+
 }  // namespace
 
 CheckpointManager::CheckpointManager(Communicator& comm, FileOps& files, std::string folder,
@@ -119,16 +142,23 @@ void CheckpointManager::add_notices(const std::vector<std::string>& of_first_ran
 }
 
 VerifiedCheckpoint open_checkpoint(Communicator& comm, FileOps& files, const std::string& path) {
-  std::string parent;
-  run_on_first(comm, [&] { parent = checkpoints_in(files, path).parent; });
-  parent = broadcast_text(comm, parent);
+  const std::string parent = parent_at(comm, files, path);
   if (parent.empty()) return verify_checkpoint(comm, files, path);
   FoundCheckpoint found = find_newest_checkpoint(comm, files, parent);
   if (!found.checkpoint) fail_all_damaged(parent, found.skipped);
-  const auto warnings = as_warnings(found.skipped);
-  found.checkpoint->notices.insert(found.checkpoint->notices.begin(), warnings.begin(),
-                                   warnings.end());
+  warn_of_skipped(found.skipped, *found.checkpoint);
   return std::move(*found.checkpoint);
+}
+
+std::vector<VerifiedCheckpoint> open_checkpoints(Communicator& comm, FileOps& files,
+                                                 const std::string& path) {
+  const std::string parent = parent_at(comm, files, path);
+  if (parent.empty()) return {verify_checkpoint(comm, files, path)};
+  FoundCheckpoints found = find_whole_checkpoints(comm, files, parent);
+  if (found.checkpoints.empty()) fail_all_damaged(parent, found.skipped);
+  check_one_run(found.checkpoints);
+  warn_of_skipped(found.skipped, found.checkpoints.back());
+  return std::move(found.checkpoints);
 }
 
 TrainConfig saved_config(const VerifiedCheckpoint& checkpoint) {

@@ -62,6 +62,11 @@ class CheckpointManager {
 /// of a run, with a notice for each newer one that is damaged. Collective; throws when there is
 /// none.
 VerifiedCheckpoint open_checkpoint(Communicator& comm, FileOps& files, const std::string& path);
+/// Every whole checkpoint of a run, by ascending step, or the one that `path` names; the newest has
+/// a notice for each that is damaged. Collective; throws when there is none, and where one could
+/// not have gone on to the newest.
+std::vector<VerifiedCheckpoint> open_checkpoints(Communicator& comm, FileOps& files,
+                                                 const std::string& path);
 
 /// The config that a checkpoint was saved with.
 TrainConfig saved_config(const VerifiedCheckpoint& checkpoint);
