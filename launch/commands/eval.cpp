@@ -7,7 +7,8 @@
 #include "core/config/sources.h"
 #include "launch/commands/command.h"
 #include "trainers/config/train_config.h"
-#include "trainers/eval_job.h"
+#include "trainers/eval/eval_job.h"
+#include "trainers/eval/eval_text.h"
 
 namespace switchyard {
 namespace {
@@ -33,12 +34,13 @@ WorldRequest request_of(const std::vector<std::string>& overrides) {
 ExitCode run(const Arguments& arguments, Communicator& world, c10::Device device) {
   EvalJob job = arguments.job;
   job.device = device;
-  const EvalReport report = run_eval(job, world);
+  const EvalResult result = run_eval(job, world);
   if (world.rank() != 0) return ExitCode::kDone;
-  fmt::print("{}", eval_table(report));
+  for (const std::string& notice : result.notices) fmt::print(stderr, "{}\n", notice);
+  fmt::print("{}", eval_table(result));
   if (arguments.json.empty()) return ExitCode::kDone;
   std::ofstream file(arguments.json);
-  file << eval_json(report) << "\n";
+  file << eval_json(result);
   if (!file) throw IoError(fmt::format("{} cannot be written", arguments.json));
   return ExitCode::kDone;
 }
@@ -52,6 +54,7 @@ void add_eval_command(CLI::App& app, Command& chosen) {
       "number of ranks)");
   command.footer(
       "Example: switchyard eval runs/quickstart --json eval.json\n"
+      "How routing settles: switchyard eval runs/quickstart --history\n"
       "Other data: switchyard eval runs/text data.type=text data.paths=[my.txt]");
   const auto arguments = std::make_shared<Arguments>();
   command.add_option("run", arguments->job.run_or_checkpoint, "a run folder or a checkpoint")
@@ -62,6 +65,9 @@ void add_eval_command(CLI::App& app, Command& chosen) {
                   "eval.sequences of the stream; all: both")
       ->check(CLI::IsMember({"validation", "train", "all"}))
       ->capture_default_str();
+  command.add_flag("--history", arguments->job.history,
+                   "every checkpoint of the run, on eval.sequences sequences (data given here: all "
+                   "of them), with saturation and churn of each MoE layer");
   command.add_option("--json", arguments->json, "write the numbers to this file");
   add_overrides(command, arguments->job.overrides);
   command.callback([&chosen, arguments] {

@@ -200,6 +200,33 @@ TEST_CASE("A run goes on from a checkpoint of the other device") {
         state_hash(temp, folder_of(jobs[0], "whole_gpu")));
 }
 
+TEST_CASE("Checkpoints evaluate on a GPU as on the CPU") {
+  if (!has_gpu()) return;
+  const TempFolder temp;
+  const std::vector<Job> jobs = named(every_way(temp), {"gshard", "remoe"});
+  train_all(temp, jobs, "run", {"train.precision=fp64", "run.device=cpu", "checkpoint.every=2"});
+  for (const Job& job : jobs) {
+    const auto evaluated = [&](const std::string& device) {
+      const std::string json = temp.path(device + ".json");
+      const auto outcome = run(switchyard(0, {"eval", temp.path(folder_of(job, "run")), "--history",
+                                              "run.device=" + device, "--json", json}),
+                               temp.path());
+      INFO(outcome.err);
+      REQUIRE(outcome.code == 0);
+      return nlohmann::json::parse(read_text(json)).at("checkpoints");
+    };
+    const auto cpu = evaluated("cpu"), gpu = evaluated("cuda");
+    REQUIRE(cpu.size() == 3);
+    REQUIRE(gpu.size() == 3);
+    for (size_t i = 0; i < 3; ++i) {
+      CHECK(gpu[i].at("val_nll").get<double>() ==
+            Approx(cpu[i].at("val_nll").get<double>()).epsilon(1e-12));
+      for (const char* name : {"load", "saturation", "saturation_first", "churn", "churn_first"})
+        CHECK(gpu[i].at("moe").at(name) == cpu[i].at("moe").at(name));
+    }
+  }
+}
+
 TEST_CASE("Ranks that share a GPU through NCCL give one rank's decisions and loss") {
   if (!has_gpu()) return;
   const TempFolder temp;

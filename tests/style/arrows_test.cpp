@@ -42,6 +42,7 @@ const std::map<std::string, std::vector<std::string>>& arrows() {
       {"trainers/config", {"core"}},
       {"trainers/step", {"core", "parallel", "trainers/config"}},
       {"trainers/run", {"core", "parallel", "trainers/config"}},
+      {"trainers/eval", {"core", "parallel", "trainers/config", "trainers/step", "trainers/run"}},
       {"trainers/import", {"core", "parallel", "trainers/config", "trainers/run"}},
       {"trainers/route", {"core", "parallel", "trainers/config"}},
       {"trainers", {"core", "parallel", "trainers/config", "trainers/step", "trainers/run"}},

@@ -59,6 +59,7 @@ struct Pass {
   StepSums routing;
   EvaluationSums details;
   EvalSums losses;
+  Choices* choices = nullptr;
 };
 
 at::Tensor token_losses(Training& training, const Batch& batch, const ModelOutput& output) {
@@ -74,9 +75,13 @@ void run_batch(Training& training, const Batch& batch, Pass& pass) {
   const ModelOutput output = training.model->forward(tokens_BL, context);
   add_losses(training, batch, token_losses(training, batch, output), pass.losses);
   pass.routing.add(output, 0, facts_of(batch, training.device));
-  for (size_t i = 0; i < output.layers.size(); ++i)
-    pass.details.accumulate(static_cast<int64_t>(i), output.layers[i].decision,
-                            output.layers[i].work, tokens_BL.reshape({-1}));
+  for (size_t i = 0; i < output.layers.size(); ++i) {
+    const RoutingDecision& decision = output.layers[i].decision;
+    pass.details.accumulate(static_cast<int64_t>(i), decision, output.layers[i].work,
+                            tokens_BL.reshape({-1}));
+    if (pass.choices)
+      pass.choices->at(i).push_back(decision.first_selection_TK().to(at::kCPU, at::kInt));
+  }
 }
 
 void for_each_batch(const Training& training, const EvalSet& set,
@@ -152,13 +157,15 @@ void describe_routing(const Training& training, const Pass& pass, EvalReport& re
 
 }  // namespace
 
-EvalReport evaluate(Training& training, const EvalSet& wanted) {
+EvalReport evaluate(Training& training, const EvalSet& wanted, Choices* choices) {
   torch::NoGradGuard no_grad;
   training.model->eval();
   EvalSet set = wanted;
   set.validation = std::min(set.validation, training.source->num_validation_sequences(
                                                 training.loader->geometry().sequence_length));
   Pass pass(training);
+  pass.choices = choices;
+  if (choices) choices->assign(static_cast<size_t>(training.moe_layers()), {});
   pass.losses.domains_D2 =
       at::zeros({static_cast<int64_t>(training.source->domains().size()), 2}, at::kDouble);
   pass.losses.with_true_model = training.source->has_true_model() && set.training == 0;

@@ -1,19 +1,15 @@
-#include "trainers/eval_job.h"
+#include "trainers/eval/eval_job.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
-#include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
 #include "core/checkpoint/file_ops.h"
 #include "core/config/fields.h"
 #include "core/config/layers.h"
 #include "core/config/sources.h"
-#include "core/metrics/console_sink.h"
-#include "core/metrics/jsonl_sink.h"
-#include "core/metrics/summary.h"
 #include "parallel/checkpoint/sharded_checkpoint.h"
+#include "trainers/eval/routing_history.h"
 #include "trainers/run/checkpoint_manager.h"
 #include "trainers/step/evaluator.h"
 
@@ -57,61 +53,70 @@ TrainConfig config_of(const EvalJob& job, const VerifiedCheckpoint& checkpoint, 
 }
 
 EvalSet set_of(const EvalJob& job, const TrainConfig& config) {
-  // Files are evaluated whole; synthetic data has no end.
-  const int64_t validation =
-      config.data.type == "synthetic" ? config.eval.sequences : std::numeric_limits<int64_t>::max();
+  // Synthetic data has no end, and a history holds the experts of all its tokens.
+  const bool whole = config.data.type != "synthetic" && (!job.history || gives_data(job.overrides));
+  const int64_t validation = whole ? std::numeric_limits<int64_t>::max() : config.eval.sequences;
   if (job.split == "validation") return {.validation = validation};
   if (job.split == "train") return {.training = config.eval.sequences};
   return {.validation = validation, .training = config.eval.sequences};
 }
 
-}  // namespace
-
-EvalReport run_eval(const EvalJob& job, Communicator& world) {
-  SystemFileOps files;
-  const VerifiedCheckpoint checkpoint = open_checkpoint(world, files, job.run_or_checkpoint);
-  const TrainConfig config = config_of(job, checkpoint, world.size());
-  const auto training = build_training(config, world, job.device);
-  load_checkpoint(world, files, checkpoint, model_state(*training), ExtraTensors::kIgnore);
-  training->step = checkpoint.manifest.metadata.step;
-  const EvalSet set = set_of(job, config);
-  if (set.training == 0 &&
+std::unique_ptr<Training> build(const EvalJob& job, const TrainConfig& config,
+                                Communicator& world) {
+  auto training = build_training(config, world, job.device);
+  if (set_of(job, config).training == 0 &&
       training->source->num_validation_sequences(config.sequence_length()) == 0)
     throw DataError(
         "data.validation: 0 leaves nothing to evaluate; allowed: data.validation > 0, --split "
         "train, or data given here");
-  return evaluate(*training, set);
+  return training;
 }
 
-std::string eval_table(const EvalReport& report) {
-  std::string text = fmt::format("step {}, {} sequences, {} scored tokens\n\n", report.step,
-                                 report.sequences, report.tokens);
-  text += fmt::format("{:<24} {:.4f}\n{:<24} {:.3f}\n", "nll (nats/token)", report.nll,
-                      "perplexity", std::exp(report.nll));
-  if (report.nll_token_choice)
-    text += fmt::format("{:<24} {:.4f}\n", "nll, token choice", *report.nll_token_choice);
-  if (report.nll_whole_batch)
-    text += fmt::format("{:<24} {:.4f}\n", "nll, whole batch", *report.nll_whole_batch);
-  if (report.bits_per_byte)
-    text += fmt::format("{:<24} {:.4f}\n", "bits/byte", *report.bits_per_byte);
-  if (report.excess_loss)
-    text += fmt::format("{:<24} {:.4f}\n", "excess_loss", *report.excess_loss);
-  if (report.excess_loss_h0)
-    text += fmt::format("{:<24} {:.4f}\n", "excess_loss_h0", *report.excess_loss_h0);
-  text += "\nnll by domain\n";
-  for (const auto& [domain, nll] : report.nll_by_domain)
-    text += fmt::format("  {:<22} {:.4f}\n", domain, nll);
-  if (!report.moe.empty()) text += "\nrouting, one column per MoE layer\n";
-  for (const auto& [name, values] : report.moe) {
-    text += fmt::format("  {:<30}", name);
-    for (const double value : values) text += fmt::format(" {:>9.4g}", value);
-    text += "\n";
+EvalReport evaluate_checkpoint(const EvalJob& job, const VerifiedCheckpoint& checkpoint,
+                               Training& training, Choices* choices = nullptr) {
+  SystemFileOps files;
+  load_checkpoint(*training.world, files, checkpoint, model_state(training), ExtraTensors::kIgnore);
+  training.step = checkpoint.manifest.metadata.step;
+  return evaluate(training, set_of(job, training.config), choices);
+}
+
+// The newest first: all others are compared with it.
+std::vector<EvalReport> evaluate_all(const EvalJob& job,
+                                     const std::vector<VerifiedCheckpoint>& checkpoints,
+                                     Training& training) {
+  Choices last;
+  EvalReport last_report = evaluate_checkpoint(job, checkpoints.back(), training, &last);
+  RoutingHistory history(*training.world, last);
+  std::vector<EvalReport> reports;
+  for (size_t i = 0; i + 1 < checkpoints.size(); ++i) {
+    Choices choices;
+    reports.push_back(evaluate_checkpoint(job, checkpoints[i], training, &choices));
+    history.describe(std::move(choices), reports.back());
   }
-  return text;
+  history.describe(std::move(last), last_report);
+  reports.push_back(std::move(last_report));
+  return reports;
 }
 
-std::string eval_json(const EvalReport& report) {
-  return json_line_with_tables(report);
+}  // namespace
+
+EvalResult run_eval(const EvalJob& job, Communicator& world) {
+  SystemFileOps files;
+  std::vector<VerifiedCheckpoint> checkpoints;
+  if (job.history)
+    checkpoints = open_checkpoints(world, files, job.run_or_checkpoint);
+  else
+    checkpoints.push_back(open_checkpoint(world, files, job.run_or_checkpoint));
+  const auto training = build(job, config_of(job, checkpoints.back(), world.size()), world);
+  EvalResult result{.is_history = job.history};
+  for (const VerifiedCheckpoint& checkpoint : checkpoints)
+    result.notices.insert(result.notices.end(), checkpoint.notices.begin(),
+                          checkpoint.notices.end());
+  if (job.history)
+    result.reports = evaluate_all(job, checkpoints, *training);
+  else
+    result.reports.push_back(evaluate_checkpoint(job, checkpoints.front(), *training));
+  return result;
 }
 
 }  // namespace switchyard
