@@ -196,7 +196,10 @@ class Fields {
     auto fields = std::make_shared<Fields>();
     describe(*fields, options);
     // Bindings are by address, so they stay valid when the struct is assigned.
-    fields->reset_ = [&options] { options = Options{}; };
+    fields->reset_ = [&options] {
+      const Options defaults;
+      options = defaults;
+    };
     return fields;
   }
 

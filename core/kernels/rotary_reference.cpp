@@ -4,13 +4,17 @@
 
 namespace switchyard {
 
-RotaryTables make_rotary_tables(int64_t positions, int64_t head_dim, double theta,
-                                at::ScalarType dtype) {
+at::Tensor rotary_frequencies(int64_t head_dim, double theta) {
   const auto wide = at::TensorOptions().dtype(at::kDouble);
   const at::Tensor exponents = at::arange(0, head_dim, 2, wide) / static_cast<double>(head_dim);
-  const at::Tensor frequencies = at::pow(at::full({}, theta, wide), -exponents);
-  const at::Tensor angles_LC = at::outer(at::arange(0, positions, wide), frequencies);
-  return {angles_LC.cos().to(dtype), angles_LC.sin().to(dtype)};
+  return at::pow(at::full({}, theta, wide), -exponents);
+}
+
+RotaryTables make_rotary_tables(int64_t positions, const at::Tensor& frequencies_C,
+                                double amplitude, at::ScalarType dtype) {
+  const at::Tensor angles_LC =
+      at::outer(at::arange(0, positions, frequencies_C.options()), frequencies_C);
+  return {(angles_LC.cos() * amplitude).to(dtype), (angles_LC.sin() * amplitude).to(dtype)};
 }
 
 namespace reference {

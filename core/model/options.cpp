@@ -104,6 +104,8 @@ void describe(Fields& fields, ModelOptions& options) {
       .flag("rope_interleaved", options.rope_interleaved,
             "Rotary positions turn neighbours (2i, 2i + 1) instead of the halves' (i, i + C/2).")
       .also_called({"rope_interleave", "rotary_interleaved"});
+  fields.block("rope_scaling", options.rope_scaling,
+               "Rotary positions beyond the length that a model was trained on.");
   fields.number("norm_eps", options.norm_eps, "ε of the RMS norms.")
       .more_than(0)
       .also_called({"rms_norm_eps", "layer_norm_eps", "layernorm_epsilon", "layer_norm_epsilon"});
@@ -122,6 +124,7 @@ void describe(Fields& fields, ModelOptions& options) {
 }
 
 void validate(const ModelOptions& options) {
+  validate(options.rope());
   if (options.is_latent()) return check_even("qk_rope_head_dim", options.qk_rope_head_dim);
   if (options.num_heads % options.num_kv_heads != 0)
     throw ConfigError(fmt::format("model.num_heads: {} is not a multiple of model.num_kv_heads: {}",

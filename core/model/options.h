@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 
+#include "core/nn/rope.h"
+
 namespace switchyard {
 
 class Fields;
@@ -20,6 +22,7 @@ struct ModelOptions {
   int64_t max_seq_len = 128;
   double rope_theta = 10000.0;
   bool rope_interleaved = false;
+  RopeScaling rope_scaling;
   double norm_eps = 1e-5;
   bool tie_embeddings = false;
   std::string qk_norm = "none";   ///< none | head (one norm per head) | full (one over all heads)
@@ -38,6 +41,7 @@ struct ModelOptions {
   int64_t qk_head_dim() const {
     return is_latent() ? qk_nope_head_dim + qk_rope_head_dim : head_dim;
   }
+  RopeOptions rope() const { return {rope_theta, rope_interleaved, max_seq_len, rope_scaling}; }
 };
 
 void describe(Fields& fields, ModelOptions& options);

@@ -14,9 +14,7 @@ AttentionOptions attention_options(const ModelOptions& model) {
   options.num_heads = model.num_heads;
   options.num_kv_heads = model.num_kv_heads;
   options.head_dim = model.head_dim;
-  options.max_seq_len = model.max_seq_len;
-  options.rope_theta = model.rope_theta;
-  options.rope_interleaved = model.rope_interleaved;
+  options.rope = model.rope();
   options.bias = model.attention_bias;
   options.clip_qkv = model.clip_qkv;
   options.qk_norm = model.qk_norm;
@@ -33,9 +31,7 @@ LatentAttentionOptions latent_options(const ModelOptions& model) {
   options.qk_nope_head_dim = model.qk_nope_head_dim;
   options.qk_rope_head_dim = model.qk_rope_head_dim;
   options.v_head_dim = model.v_head_dim;
-  options.max_seq_len = model.max_seq_len;
-  options.rope_theta = model.rope_theta;
-  options.rope_interleaved = model.rope_interleaved;
+  options.rope = model.rope();
   options.norm_eps = model.latent_norm_eps.value_or(model.norm_eps);
   return options;
 }

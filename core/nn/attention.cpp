@@ -8,8 +8,7 @@
 namespace switchyard {
 
 AttentionImpl::AttentionImpl(AttentionOptions options)
-    : options_(std::move(options)),
-      rotary_(options_.max_seq_len, options_.head_dim, options_.rope_theta) {
+    : options_(std::move(options)), rotary_(options_.rope, options_.head_dim) {
   const AttentionOptions& o = options_;
   SWITCHYARD_CHECK(o.num_kv_heads > 0 && o.num_heads % o.num_kv_heads == 0 && o.head_dim % 2 == 0,
                    "{} heads on {}, width {}", o.num_heads, o.num_kv_heads, o.head_dim);
@@ -48,7 +47,7 @@ at::Tensor AttentionImpl::clipped(const at::Tensor& x) const {
 }
 
 at::Tensor AttentionImpl::forward(const at::Tensor& x_BLD) {
-  const bool interleaved = options_.rope_interleaved;
+  const bool interleaved = options_.rope.interleaved;
   const RotaryTables& tables = rotary_.tables_for(x_BLD);
   const at::Tensor q_BLHC = clipped(normed(heads(x_BLD, q_proj, q_bias), q_norm));
   const at::Tensor k_BLGC = clipped(normed(heads(x_BLD, k_proj, k_bias), k_norm));

@@ -16,9 +16,7 @@ struct AttentionOptions {
   int64_t num_heads = 4;
   int64_t num_kv_heads = 4;  ///< divides num_heads; query heads share them in consecutive groups
   int64_t head_dim = 32;
-  int64_t max_seq_len = 128;
-  double rope_theta = 10000.0;
-  bool rope_interleaved = false;
+  RopeOptions rope;
   bool bias = false;               ///< of queries, keys and values (Qwen2)
   std::optional<double> clip_qkv;  ///< their bound, after the norms (OLMoE)
   std::string qk_norm =
@@ -33,7 +31,7 @@ struct AttentionOptions {
 class AttentionImpl : public torch::nn::Module {
  public:
   explicit AttentionImpl(AttentionOptions options);
-  /// L is at most max_seq_len.
+  /// L is at most rope.max_seq_len.
   at::Tensor forward(const at::Tensor& x_BLD);
 
   at::Tensor q_proj, k_proj, v_proj, o_proj, q_bias, k_bias, v_bias, q_norm, k_norm;

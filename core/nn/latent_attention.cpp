@@ -15,18 +15,19 @@ at::Tensor widened(const at::Tensor& x, int64_t width) {
 }
 
 // The operation takes keys and values of one width and scales by it: the narrower get zeros.
-at::Tensor attend(const at::Tensor& q_BLHC, const at::Tensor& k_BLHC, const at::Tensor& v_BLHV) {
+at::Tensor attend(const at::Tensor& q_BLHC, const at::Tensor& k_BLHC, const at::Tensor& v_BLHV,
+                  double score_scale) {
   const int64_t C = q_BLHC.size(-1), V = v_BLHV.size(-1), width = std::max(C, V);
   at::Tensor q = widened(q_BLHC, width);
-  if (width != C) q = q * std::sqrt(static_cast<double>(width) / static_cast<double>(C));
+  const double scale = score_scale * std::sqrt(static_cast<double>(width) / static_cast<double>(C));
+  if (scale != 1) q = q * scale;
   return causal_attention(q, widened(k_BLHC, width), widened(v_BLHV, width)).narrow(-1, 0, V);
 }
 
 }  // namespace
 
 LatentAttentionImpl::LatentAttentionImpl(const LatentAttentionOptions& options)
-    : options_(options),
-      rotary_(options.max_seq_len, options.qk_rope_head_dim, options.rope_theta) {
+    : options_(options), rotary_(options.rope, options.qk_rope_head_dim) {
   const LatentAttentionOptions& o = options_;
   SWITCHYARD_CHECK(o.qk_rope_head_dim % 2 == 0, "rotated width {}", o.qk_rope_head_dim);
   const int64_t query = o.num_heads * (o.qk_nope_head_dim + o.qk_rope_head_dim);
@@ -58,7 +59,7 @@ at::Tensor LatentAttentionImpl::forward(const at::Tensor& x_BLD) {
   const LatentAttentionOptions& o = options_;
   const RotaryTables& tables = rotary_.tables_for(x_BLD);
   const auto turned = [&](const at::Tensor& x_BLHP) {
-    return apply_rotary(x_BLHP.contiguous(), tables, o.rope_interleaved);
+    return apply_rotary(x_BLHP.contiguous(), tables, o.rope.interleaved);
   };
   const auto q = queries(x_BLD).split_with_sizes({o.qk_nope_head_dim, o.qk_rope_head_dim}, -1);
   const auto latent =
@@ -68,7 +69,8 @@ at::Tensor LatentAttentionImpl::forward(const at::Tensor& x_BLD) {
                       .split_with_sizes({o.qk_nope_head_dim, o.v_head_dim}, -1);
   const at::Tensor shared_BL1P = turned(latent[1].unsqueeze(2));
   const at::Tensor k_BLHC = at::cat({kv[0], shared_BL1P.expand({-1, -1, o.num_heads, -1})}, -1);
-  const at::Tensor y_BLHV = attend(at::cat({q[0], turned(q[1])}, -1), k_BLHC, kv[1]);
+  const at::Tensor y_BLHV =
+      attend(at::cat({q[0], turned(q[1])}, -1), k_BLHC, kv[1], latent_score_scale(o.rope.scaling));
   return linear_map(y_BLHV.flatten(2), o_proj);
 }
 

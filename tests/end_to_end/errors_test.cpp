@@ -146,7 +146,7 @@ std::vector<BadInput> import_inputs() {
                 }),
       import_of("a config value that is not computed here",
                 [](const TempFolder& temp) {
-                  change_config(temp, "\"rope_type\": \"default\"", "\"rope_type\": \"yarn\"");
+                  change_config(temp, "\"rope_type\": \"default\"", "\"rope_type\": \"dynamic\"");
                 }),
       import_of("a tensor that is missing",
                 [](const TempFolder& temp) {

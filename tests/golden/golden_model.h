@@ -21,12 +21,23 @@
 
 namespace switchyard::golden {
 
-const std::vector<std::string> kModels = {"llama",       "mixtral",
-                                          "olmoe",       "olmoe_grouped",
-                                          "qwen2_moe",   "qwen2_moe_every_second",
-                                          "qwen3_moe",   "qwen3_moe_mixed",
-                                          "deepseek_v2", "deepseek_v2_greedy",
-                                          "deepseek_v3", "deepseek_v3_plain"};
+const std::vector<std::string> kModels = {"llama",
+                                          "mixtral",
+                                          "olmoe",
+                                          "olmoe_grouped",
+                                          "qwen2_moe",
+                                          "qwen2_moe_every_second",
+                                          "qwen3_moe",
+                                          "qwen3_moe_mixed",
+                                          "deepseek_v2",
+                                          "deepseek_v2_greedy",
+                                          "deepseek_v3",
+                                          "deepseek_v3_plain",
+                                          "deepseek_v2_yarn",
+                                          "deepseek_v3_yarn",
+                                          "qwen3_moe_yarn",
+                                          "llama_llama3",
+                                          "llama_linear"};
 
 /// A model and what another program computes with it; data/PROVENANCE.md tells how it was made.
 struct Golden {

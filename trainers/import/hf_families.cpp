@@ -7,6 +7,8 @@
 #include <set>
 
 #include "core/checkpoint/strict_json.h"
+#include "core/config/fields.h"
+#include "trainers/import/hf_rope.h"
 
 namespace switchyard {
 namespace {
@@ -88,10 +90,11 @@ struct Absent {
   int64_t kv_heads = 0;  ///< 0 = as many as heads
 };
 
-/// The base of the rotary positions, which may stand in three places, but in one value.
+/// The rotary positions. Their base may stand in three places, their scaling in two, but in one
+/// value.
 void read_rope(const Filling& fill, double otherwise) {
   const HfKeys& keys = fill.keys;
-  std::string place;
+  std::string place, scaled_by;
   const auto take = [&](const HfKeys& object, const std::string& path) {
     if (!object.is_there("rope_theta")) return;
     const double theta = object.positive("rope_theta");
@@ -106,9 +109,16 @@ void read_rope(const Filling& fill, double otherwise) {
   for (const std::string name : {"rope_scaling", "rope_parameters"}) {
     if (!keys.has(name)) continue;
     const HfKeys rope = keys.object(name);
-    for (const char* type : {"type", "rope_type"}) rope.only(type, {"default"});
     rope.only("partial_rotary_factor", {1.0});
     take(rope, name + ".rope_theta");
+    const RopeScaling scaling = read_rope_scaling(keys, rope, fill.model.max_seq_len);
+    if (!scaled_by.empty() && scaling != fill.model.rope_scaling)
+      keys.fail(name, "contradicts " + scaled_by);
+    fill.model.rope_scaling = scaling;
+    scaled_by = name;
+    if (fill.model.rope_scaling.type != "none")
+      for (const auto& [key, value] : Fields::bind(fill.model.rope_scaling)->present().map)
+        fill.origin("model.rope_scaling." + key, "config.json: " + name);
     if (!rope.unread().empty()) rope.fail(shown_name(rope.unread().front()), "is not supported");
   }
   fill.origin("model.rope_theta",
@@ -392,7 +402,8 @@ void drop_unused(HfModel& result) {
   MoEOptions& moe = result.config.moe;
   const int64_t sparse = moe.layers.count_before(model.num_layers);
   if (sparse == model.num_layers) {
-    model.ffn_dim = ModelOptions{}.ffn_dim;
+    const ModelOptions defaults;
+    model.ffn_dim = defaults.ffn_dim;
     result.origins.erase("model.ffn_dim");
   } else if (sparse == 0) {
     const Mark origin = *result.origins.find("moe.layers");

@@ -54,6 +54,12 @@ double HfKeys::positive(const std::string& key) const {
   return value.get<double>();
 }
 
+double HfKeys::not_negative(const std::string& key) const {
+  const json& value = get(key);
+  if (value.is_number() && value.get<double>() == 0) return 0;
+  return positive(key);
+}
+
 bool HfKeys::flag(const std::string& key) const {
   if (!get(key).is_boolean()) fail(key, shown_json(get(key)) + " is neither true nor false");
   return get(key).get<bool>();

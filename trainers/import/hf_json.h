@@ -30,6 +30,7 @@ class HfKeys {
 
   int64_t integer(const std::string& key, HfRange range = {}) const;
   double positive(const std::string& key) const;
+  double not_negative(const std::string& key) const;
   bool flag(const std::string& key) const;
   std::string text(const std::string& key) const;
   // Of keys that may be absent, but not null.

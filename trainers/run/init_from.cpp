@@ -33,6 +33,8 @@ Value meaning_of(TrainConfig config) {
     config.moe = {};
     config.moe.layers.kind = LayerPattern::Kind::kNone;
   }
+  if (RopeScaling& scaling = config.model.rope_scaling; !scaling.original_max_seq_len)
+    scaling.original_max_seq_len = config.model.max_seq_len;  // which may differ
   Value all = Fields::bind(config)->present();
   std::erase_if(all.map,
                 [](const auto& entry) { return entry.first != "model" && entry.first != "moe"; });
@@ -55,6 +57,8 @@ bool routes_by_seed(const TrainConfig& config) {
 void check_meaning(const VerifiedCheckpoint& checkpoint, const TrainConfig& now) {
   TrainConfig saved = saved_config(checkpoint);
   if (!saved.model.vocab_size) saved.model.vocab_size = now.model.vocab_size;
+  if (saved.model.rope_scaling.type == "none")  // longer sequences are what scaling is for
+    saved.model.rope_scaling = now.model.rope_scaling;
   const std::string differences = on_one_line(diff(meaning_of(saved), meaning_of(now)));
   if (!differences.empty())
     throw CheckpointError(fmt::format("{}: run.init_from needs the same model and moe: {}",

@@ -15,7 +15,8 @@ TEST_CASE("apply_rotary turns each pair by position times frequency") {
   const int64_t L = 5, C = 6;
   at::manual_seed(7);
   const at::Tensor x = at::randn({2, L, 3, C}, test::of(at::kDouble));
-  const at::Tensor y = apply_rotary(x, make_rotary_tables(9, C, 10000.0, at::kDouble), interleaved);
+  const at::Tensor y = apply_rotary(
+      x, make_rotary_tables(9, rotary_frequencies(C, 10000.0), 1, at::kDouble), interleaved);
   const auto in = x.accessor<double, 4>(), out = y.accessor<double, 4>();
   double worst = 0;
   for (int64_t b = 0; b < 2; ++b)
@@ -38,7 +39,7 @@ TEST_CASE("apply_rotary agrees with plain ATen in value and gradient") {
   const bool interleaved = GENERATE(false, true);
   const auto [B, L, H, C] = GENERATE(table<int64_t, int64_t, int64_t, int64_t>(
       {{0, 3, 1, 4}, {1, 1, 1, 2}, {3, 7, 5, 6}, {2, 67, 3, 34}}));
-  const RotaryTables tables = make_rotary_tables(L + 2, C, 500.0, dtype);
+  const RotaryTables tables = make_rotary_tables(L + 2, rotary_frequencies(C, 500.0), 1, dtype);
   CHECK(test::disagreement(
             [&](const auto& in) { return apply_rotary(in[0], tables, interleaved); },
             [&](const auto& in) { return reference::apply_rotary(in[0], tables, interleaved); },
@@ -46,7 +47,7 @@ TEST_CASE("apply_rotary agrees with plain ATen in value and gradient") {
 }
 
 TEST_CASE("apply_rotary makes scores depend on the distance alone") {
-  const RotaryTables tables = make_rotary_tables(16, 8, 100.0, at::kDouble);
+  const RotaryTables tables = make_rotary_tables(16, rotary_frequencies(8, 100.0), 1, at::kDouble);
   const at::Tensor q = at::randn({1, 1, 1, 8}, test::of(at::kDouble)).expand({1, 16, 1, 8});
   const at::Tensor k = at::randn({1, 1, 1, 8}, test::of(at::kDouble)).expand({1, 16, 1, 8});
   const at::Tensor a = apply_rotary(q, tables, false).view({16, 8});

@@ -17,7 +17,7 @@ AttentionOptions small_options() {
   options.num_heads = 4;
   options.num_kv_heads = 2;
   options.head_dim = 6;
-  options.max_seq_len = 32;
+  options.rope.max_seq_len = 32;
   return options;
 }
 
@@ -47,9 +47,10 @@ at::Tensor by_hand(Attention& attention, const AttentionOptions& options, const 
     if (options.qk_norm == "head") return reference::rms_norm(h, weight, options.norm_eps);
     return reference::rms_norm(h.flatten(2), weight, options.norm_eps).view(h.sizes());
   };
-  const RotaryTables tables = make_rotary_tables(L, C, options.rope_theta, at::kDouble);
+  const RotaryTables tables = make_rotary_tables(L, rope_frequencies(options.rope, C),
+                                                 rope_amplitude(options.rope.scaling), at::kDouble);
   const auto turn = [&](const at::Tensor& h) {
-    return reference::apply_rotary(h, tables, options.rope_interleaved);
+    return reference::apply_rotary(h, tables, options.rope.interleaved);
   };
   const int64_t G = options.num_kv_heads;
   const at::Tensor q = turn(clip(
@@ -73,7 +74,7 @@ TEST_CASE("Attention is grouped causal attention with rotary positions") {
   AttentionOptions options = small_options();
   options.qk_norm = GENERATE("none", "head", "full");
   options.num_kv_heads = GENERATE(1, 2, 4);
-  options.rope_interleaved = GENERATE(false, true);
+  options.rope.interleaved = GENERATE(false, true);
   const int64_t L = GENERATE(1, 13);
   Attention attention = make_attention(options);
   const at::Tensor x = torch::randn({3, L, 12}, torch::kDouble);

@@ -19,7 +19,7 @@ LatentAttentionOptions small_options() {
   options.qk_nope_head_dim = 4;
   options.qk_rope_head_dim = 6;
   options.v_head_dim = 8;
-  options.max_seq_len = 32;
+  options.rope.max_seq_len = 32;
   return options;
 }
 
@@ -46,9 +46,9 @@ at::Tensor rotated(const at::Tensor& x_LP, const LatentAttentionOptions& o) {
     for (int64_t j = 0; j < P / 2; ++j) {
       const double angle =
           static_cast<double>(i) *
-          std::pow(o.rope_theta, -2.0 * static_cast<double>(j) / static_cast<double>(P));
-      const int64_t a = o.rope_interleaved ? 2 * j : j;
-      const int64_t b = o.rope_interleaved ? 2 * j + 1 : j + P / 2;
+          std::pow(o.rope.theta, -2.0 * static_cast<double>(j) / static_cast<double>(P));
+      const int64_t a = o.rope.interleaved ? 2 * j : j;
+      const int64_t b = o.rope.interleaved ? 2 * j + 1 : j + P / 2;
       const at::Tensor xa = x_LP[i][a], xb = x_LP[i][b];
       out[static_cast<size_t>(a)] = xa * std::cos(angle) - xb * std::sin(angle);
       out[static_cast<size_t>(b)] = xb * std::cos(angle) + xa * std::sin(angle);
@@ -99,7 +99,7 @@ at::Tensor by_hand(LatentAttention& m, const LatentAttentionOptions& o, const at
 TEST_CASE("Latent attention is the paper's equations, value and gradient") {
   LatentAttentionOptions options = small_options();
   if (GENERATE(false, true)) options.q_lora_rank.reset();
-  options.rope_interleaved = GENERATE(false, true);
+  options.rope.interleaved = GENERATE(false, true);
   options.v_head_dim = GENERATE(8, 10, 13);  // narrower, as wide, and wider than a key
   LatentAttention attention = make_attention(options);
   const at::Tensor x = torch::randn({2, 6, 12}, torch::kDouble);

@@ -65,6 +65,26 @@ def models():
                                                      num_experts_per_tok=2, shared_expert_intermediate_size=16,
                                                      norm_topk_prob=True, decoder_sparse_step=2, mlp_only_layers=[],
                                                      qkv_bias=False, rope_theta=1e6)
+    # Rotary positions stretched to longer sequences: lengths and turns so that pairs of all kinds occur among four.
+    yarn = dict(rope_type="yarn", rope_theta=1e4, factor=4.0, original_max_position_embeddings=32, beta_fast=4.0, beta_slow=0.25)
+    yield "deepseek_v2_yarn", T.DeepseekV2Config(**{**c, "num_key_value_heads": 4}, intermediate_size=48, moe_intermediate_size=16,
+                                                 n_routed_experts=8, num_experts_per_tok=3, topk_method="greedy",
+                                                 n_shared_experts=1, first_k_dense_replace=1, q_lora_rank=None, kv_lora_rank=16,
+                                                 qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=12,
+                                                 rope_parameters=dict(yarn, mscale=0.707, mscale_all_dim=0.707))
+    yield "deepseek_v3_yarn", T.DeepseekV3Config(**{**c, "num_key_value_heads": 4}, intermediate_size=48, moe_intermediate_size=16,
+                                                 n_routed_experts=8, num_experts_per_tok=3, n_group=4, topk_group=2,
+                                                 n_shared_experts=1, first_k_dense_replace=1, q_lora_rank=16, kv_lora_rank=16,
+                                                 qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=8,
+                                                 rope_parameters=dict(yarn, mscale=1.0, mscale_all_dim=0.5))
+    yield "qwen3_moe_yarn", T.Qwen3MoeConfig(**c, head_dim=8, intermediate_size=48, moe_intermediate_size=24, num_experts=8,
+                                             num_experts_per_tok=2, norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[],
+                                             rope_parameters=dict(yarn, truncate=False))
+    yield "llama_llama3", T.LlamaConfig(**c, intermediate_size=48, rope_parameters=dict(
+        rope_type="llama3", rope_theta=100.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+        original_max_position_embeddings=32))
+    yield "llama_linear", T.LlamaConfig(**c, intermediate_size=48,
+                                        rope_parameters=dict(rope_type="linear", rope_theta=1e4, factor=2.5))
 
 def build(cfg, seed):
     torch.manual_seed(seed)

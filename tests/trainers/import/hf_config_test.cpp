@@ -138,6 +138,66 @@ TEST_CASE("the latents' norms have the epsilon that transformers builds them wit
   CHECK(model.latent_norm_eps == 1e-6);
 }
 
+TEST_CASE("rotary scalings are read as transformers reads them") {
+  const auto scaling = [](const char* rope, const char* key = "rope_scaling") {
+    json config = config_of("llama");
+    config.erase("rope_parameters");
+    config[key] = json::parse(rope);
+    return model_of(config).config.model.rope_scaling;
+  };
+  SECTION("what is absent or null has its default, a weight of 0 is none") {
+    const RopeScaling plain = scaling(R"({"type": "yarn", "factor": 4, "mscale": 0})");
+    CHECK(plain.type == "yarn");
+    CHECK(plain.factor == 4);
+    CHECK(plain.original_max_seq_len == 64);  // max_position_embeddings
+    CHECK(plain.beta_fast == 32);
+    CHECK(plain.beta_slow == 1);
+    CHECK(plain.truncate);
+    CHECK_FALSE(plain.attention_factor.has_value());
+    CHECK_FALSE(plain.mscale.has_value());
+    CHECK(plain ==
+          scaling(R"({"rope_type": "yarn", "factor": 4, "beta_fast": null, "rope_theta": 1e4,
+                               "attention_factor": null, "beta_slow": 0})",
+                  "rope_parameters"));
+    CHECK(scaling(R"({"type": "yarn", "factor": null, "original_max_position_embeddings": 16})")
+              .factor == 4);
+  }
+  SECTION("an original length above the block wins") {
+    json config = config_of("llama");
+    config["original_max_position_embeddings"] = 8;
+    config["rope_parameters"] = json::parse(
+        R"({"rope_type": "llama3", "rope_theta": 1e4, "factor": 8, "low_freq_factor": 1,
+            "high_freq_factor": 4, "original_max_position_embeddings": 32})");
+    CHECK(model_of(config).config.model.rope_scaling.original_max_seq_len == 8);
+  }
+  SECTION("both blocks must say the same") {
+    json config = config_of("llama");
+    config["rope_parameters"] = {{"rope_type", "linear"}, {"rope_theta", 1e4}, {"factor", 2}};
+    config["rope_scaling"] = {{"type", "linear"}, {"factor", 2}};
+    CHECK(bad_input([&] { model_of(config); }) == "");
+    config["rope_scaling"]["factor"] = 3;
+    CHECK_THAT(bad_input([&] { model_of(config); }),
+               Contains("rope_parameters: contradicts rope_scaling"));
+  }
+  SECTION("what is missing or unusable is named") {
+    const auto problem = [&](const char* rope) {
+      return config_problem("llama", "rope_parameters", json::parse(rope));
+    };
+    CHECK_THAT(problem(R"({"type": "linear"})"), Contains("rope_parameters.factor: is missing"));
+    CHECK_THAT(problem(R"({"type": "linear", "factor": 0.5})"),
+               Contains("rope_parameters.factor: 0.5 is not supported; allowed: at least 1"));
+    CHECK_THAT(problem(R"({"type": "llama3", "factor": 8, "high_freq_factor": 4})"),
+               Contains("rope_parameters.low_freq_factor: is missing"));
+    CHECK_THAT(problem(R"({"type": "llama3", "factor": 8, "low_freq_factor": 4,
+                           "high_freq_factor": 4})"),
+               Contains("model.rope_scaling.high_freq_factor: 4 is not above low_freq_factor: 4"));
+    CHECK_THAT(problem(R"({"type": "yarn", "factor": 4, "mscale": -1})"),
+               Contains("rope_parameters.mscale: -1 is not a number above 0"));
+    CHECK_THAT(problem(R"({"type": "linear", "factor": 2, "mscale_all_dim": 1})"),
+               Contains("rope_parameters.\"mscale_all_dim\": is not supported"));
+  }
+}
+
 TEST_CASE("two values of one thing contradict each other") {
   json config = config_of("llama");
   config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 1e4}};
@@ -197,10 +257,9 @@ TEST_CASE("config values that are not computed here are named") {
       config_problem("llama", "model_type", "gpt2"),
       Contains("config.json: model_type: \"gpt2\" is not supported; allowed: deepseek_v2, "));
   CHECK_THAT(
-      config_problem("llama", "rope_scaling", json::parse(R"({"type": "yarn", "factor": 4})")),
-      Contains("rope_scaling.type: \"yarn\" is not supported; allowed: none, \"default\""));
-  CHECK_THAT(config_problem("llama", "rope_parameters", json::parse(R"({"rope_type": "llama3"})")),
-             Contains("rope_parameters.rope_type: \"llama3\" is not supported"));
+      config_problem("llama", "rope_scaling", json::parse(R"({"type": "dynamic", "factor": 4})")),
+      Contains("rope_scaling.type: \"dynamic\" is not supported; allowed: none, "
+               "\"default\", \"linear\", \"llama3\", \"yarn\""));
   CHECK_THAT(config_problem("llama", "hidden_act", "gelu"), Contains("hidden_act: \"gelu\""));
   CHECK_THAT(config_problem("llama", "attention_bias", true), Contains("attention_bias: true"));
   CHECK_THAT(

@@ -89,3 +89,23 @@ TEST_CASE("A bias that the run would drop is named, on one line") {
              Contains("holds \"a\\n\\u001b[31m.router_bias\" of moe.bias.type: sign, but "
                       "moe.bias.type is none; allowed: a type that adds it"));
 }
+
+TEST_CASE("Rotary positions may be stretched where a checkpoint's are not") {
+  const auto scaled = [](const char* type, int64_t max_seq_len) {
+    TrainConfig config = config_of("top_k", "random", 1);
+    config.model.rope_scaling.type = type;
+    if (config.model.rope_scaling.type != "none") config.model.rope_scaling.factor = 4;
+    config.model.max_seq_len = max_seq_len;
+    return config;
+  };
+  TrainConfig longer = scaled("yarn", 512);
+  // auto would be the longest sequence of now.
+  CHECK_THAT(start(scaled("none", 128), longer).first,
+             Contains("model.rope_scaling.original_max_seq_len: 128 → 512"));
+  longer.model.rope_scaling.original_max_seq_len = 128;
+  CHECK(start(scaled("none", 128), longer).first == "");
+  CHECK(start(scaled("yarn", 128), longer).first == "");
+  CHECK(start(scaled("linear", 128), scaled("linear", 512)).first == "");
+  CHECK_THAT(start(scaled("yarn", 128), scaled("none", 128)).first,
+             Contains("model.rope_scaling.type: yarn → none"));
+}
