@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/base/error.h"
+#include "core/base/partition.h"
 #include "core/loss/device_terms.h"
 #include "core/loss/entropy_terms.h"
 #include "core/loss/load_balance_term.h"
@@ -14,13 +15,31 @@
 namespace switchyard {
 namespace {
 
-// M: the groups of experts that a token can reach.
+// The most of `parts` blocks of experts that one of `groups` blocks has experts in.
+int64_t most_touched(int64_t groups, int64_t parts, int64_t num_experts) {
+  int64_t most = 0;
+  for (int64_t group = 0; group < groups; ++group) {
+    const Share experts = block_of(group, groups, num_experts);
+    int64_t touched = 0;
+    for (int64_t part = 0; part < parts; ++part) {
+      const Share other = block_of(part, parts, num_experts);
+      touched +=
+          other.first < experts.first + experts.count && experts.first < other.first + other.count;
+    }
+    most = std::max(most, touched);
+  }
+  return most;
+}
+
+// M: the groups of experts that a token can reach through the groups that its router keeps.
 int64_t most_groups(const MoEOptions& moe, int64_t num_groups) {
   const RouterOptions& router = moe.router;
   const bool by_branch = router.type == "hierarchical";
   const int64_t groups = by_branch ? router.branches[0] : router.groups;
   const int64_t kept = by_branch ? router.kept[0] : router.kept_groups;
-  return std::min({moe.experts_per_token(), kept < groups ? kept : num_groups, num_groups});
+  const int64_t reached =
+      kept < groups ? kept * most_touched(groups, num_groups, moe.num_experts) : num_groups;
+  return std::min({moe.experts_per_token(), reached, num_groups});
 }
 
 std::shared_ptr<const BalanceTerm> make_term(const BalanceOptions& options, const MoEOptions& moe,

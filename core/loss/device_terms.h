@@ -11,7 +11,7 @@ namespace switchyard {
 /// `num_groups`: what `groups` of the options means in this run.
 std::shared_ptr<const BalanceTerm> make_device_term(const BalanceOptions& options,
                                                     int64_t num_groups);
-/// `most_groups`: M, the groups that a token can reach.
+/// `most_groups`: M, the groups that a token can reach through those that its router keeps.
 std::shared_ptr<const BalanceTerm> make_communication_term(const BalanceOptions& options,
                                                            int64_t num_groups, int64_t most_groups);
 

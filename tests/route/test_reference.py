@@ -260,6 +260,11 @@ class Terms(unittest.TestCase):
         limited = block("top_k", 4, 2, groups=2, kept_groups=1, balance=[term])
         self.assertAlmostEqual(route({"logits": logits}, limited)["term.0"][0], 2 * 0.7)
         self.assertAlmostEqual(route({"logits": logits}, block("top_k", 4, 2, balance=[term]))["term.0"][0], 0.7)
+        # The kept half holds two of four groups: M = 2 as without a limit.
+        finer = {"type": "communication", "groups": 4}
+        both = [route({"logits": logits}, block("top_k", 4, 2, balance=[finer], **limit))["term.0"][0]
+                for limit in ({"groups": 2, "kept_groups": 1}, {})]
+        self.assertAlmostEqual(both[0], both[1])
         # Experts 0 and 1 of the better branch, one group of 2: M = 1, f'' = 2.
         branches = block("hierarchical", 4, 2, branches=[2, 2], kept=[1, 2], balance=[term])
         logits = LN(np.array([[6.0, 4.0, 3.0, 1.0, 1.0, 1.0]]))

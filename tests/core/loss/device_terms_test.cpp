@@ -70,6 +70,15 @@ TEST_CASE("communication: tokens that reach a group times its probability") {
     moe.router.kept = {1, 2};
     CHECK(value(moe, decision, 2) == Approx(2 * 0.65 + 0.35).epsilon(1e-14));
   }
+  SECTION("one kept group that holds two of the term's: M = 2") {
+    auto finer = with_term(4, 2, grouped("communication", 4));
+    finer.router.groups = 2;
+    finer.router.kept_groups = 1;
+    // Experts 0 and 1 get both tokens' or one's choices: f'' = 4/(2·2) · tokens.
+    auto wide = finer;
+    wide.router.groups = wide.router.kept_groups = 1;
+    CHECK(value(finer, decision, 2) == value(wide, decision, 2));
+  }
   SECTION("more kept groups than the term has: M is the term's number") {
     moe.router.groups = 4;
     moe.router.kept_groups = 3;

@@ -65,7 +65,11 @@ def most_reached(groups, router, context):
     if router["type"] == "hierarchical":
         parts, kept = router["branches"][0], router["kept"][0]
     experts = context.num_experts if router["type"] == "soft" else context.top_k
-    return min(experts, groups, kept if kept < parts else groups)
+    if kept >= parts:
+        return min(experts, groups)
+    group_of = np.arange(context.num_experts) * groups // context.num_experts
+    reached = max(len(set(part)) for part in group_of.reshape(parts, -1).tolist())
+    return min(experts, groups, kept * reached)
 
 
 def squared_variation(x):
