@@ -80,22 +80,26 @@ EvalReport evaluate_checkpoint(const EvalJob& job, const VerifiedCheckpoint& che
   return evaluate(training, set_of(job, training.config), choices);
 }
 
-// The newest first: all others are compared with it.
-std::vector<EvalReport> evaluate_all(const EvalJob& job,
-                                     const std::vector<VerifiedCheckpoint>& checkpoints,
-                                     Training& training) {
+// The newest first: all others are compared with it. A run that goes on may delete an old one
+// meanwhile.
+void evaluate_all(const EvalJob& job, const std::vector<VerifiedCheckpoint>& checkpoints,
+                  Training& training, EvalResult& result) {
   Choices last;
   EvalReport last_report = evaluate_checkpoint(job, checkpoints.back(), training, &last);
   RoutingHistory history(*training.world, last);
-  std::vector<EvalReport> reports;
   for (size_t i = 0; i + 1 < checkpoints.size(); ++i) {
     Choices choices;
-    reports.push_back(evaluate_checkpoint(job, checkpoints[i], training, &choices));
-    history.describe(std::move(choices), reports.back());
+    try {
+      result.reports.push_back(evaluate_checkpoint(job, checkpoints[i], training, &choices));
+    } catch (const Error& error) {
+      if (error.code() != ExitCode::kIoFailure && error.code() != ExitCode::kBadInput) throw;
+      result.notices.push_back(fmt::format("WARNING: skipped a checkpoint: {}", error.what()));
+      continue;
+    }
+    history.describe(std::move(choices), result.reports.back());
   }
   history.describe(std::move(last), last_report);
-  reports.push_back(std::move(last_report));
-  return reports;
+  result.reports.push_back(std::move(last_report));
 }
 
 }  // namespace
@@ -113,7 +117,7 @@ EvalResult run_eval(const EvalJob& job, Communicator& world) {
     result.notices.insert(result.notices.end(), checkpoint.notices.begin(),
                           checkpoint.notices.end());
   if (job.history)
-    result.reports = evaluate_all(job, checkpoints, *training);
+    evaluate_all(job, checkpoints, *training, result);
   else
     result.reports.push_back(evaluate_checkpoint(job, checkpoints.front(), *training));
   return result;

@@ -55,7 +55,7 @@ std::string history_row(const EvalReport& report) {
 
 std::string history_table(const std::vector<EvalReport>& reports) {
   std::string text =
-      fmt::format("{} checkpoints, each on the same {} sequences; means over MoE layers\n\n",
+      fmt::format("checkpoints: {}, each on the same sequences: {}; means over MoE layers\n\n",
                   reports.size(), reports.back().sequences) +
       fmt::format("{:>8} {:>8} {:>12} {:>15}", "step", "nll", "excess_loss", "max_vio_global");
   for (const char* name : kSettling) text += fmt::format("  {}", name);
