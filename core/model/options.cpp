@@ -118,8 +118,14 @@ void describe(Fields& fields, ModelOptions& options) {
       .also_called({"qk_layernorm", "use_qk_norm"})
       .also_spelled({{"true", "head"}, {"false", "none"}});
   describe_attention(fields, options);
+  fields
+      .choice("init", options.init, {"normal", "fan_in"},
+              "The first weights: of one deviation, or of √(0.1/columns) for each matrix, "
+              "truncated at two deviations (Switch).")
+      .also_called({"init_method", "weight_init"});
   fields.number("init_std", options.init_std, "Standard deviation of the first weights.")
       .at_least(0)
+      .only_for({"normal"}, "init")
       .also_called({"initializer_range", "init_method_std"});
 }
 

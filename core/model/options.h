@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "core/nn/init.h"
 #include "core/nn/rope.h"
 
 namespace switchyard {
@@ -35,12 +36,14 @@ struct ModelOptions {
   int64_t qk_rope_head_dim = 16;
   int64_t v_head_dim = 32;
   std::optional<double> latent_norm_eps;  ///< of the latents' norms; auto = norm_eps
-  double init_std = 0.02;
+  std::string init = "normal";            ///< normal | fan_in
+  double init_std = 0.02;                 ///< of normal
 
   bool is_latent() const { return attention == "mla"; }
   int64_t qk_head_dim() const {
     return is_latent() ? qk_nope_head_dim + qk_rope_head_dim : head_dim;
   }
+  WeightInit weight_init() const { return {.std = init_std, .fan_in = init == "fan_in"}; }
   RopeOptions rope() const { return {rope_theta, rope_interleaved, max_seq_len, rope_scaling}; }
 };
 

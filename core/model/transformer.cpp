@@ -53,7 +53,7 @@ BlockImpl::BlockImpl(const TransformerOptions& options, int64_t layer, int64_t p
   MoELayerOptions moe;
   moe.hidden_dim = model.hidden_dim;
   moe.moe = options.moe.of_layer(options.moe.layers.count_before(layer));
-  moe.init_std = model.init_std;
+  moe.init = model.weight_init();
   moe.seed = options.seed;
   moe.name = fmt::format("layers.{}", layer);
   if (options.make_dispatcher) moe.dispatcher = options.make_dispatcher(moe.moe.num_experts);
@@ -100,7 +100,7 @@ TransformerImpl::TransformerImpl(TransformerOptions options) : options_(std::mov
   for (auto& item : named_parameters()) {
     const bool moe_fills_it = item.key().find(".moe.") != std::string::npos;
     if (item.value().dim() >= 2 && !moe_fills_it)
-      init_normal(item.value(), options_.seed, global_name(item.key()), model.init_std);
+      init_weight(item.value(), options_.seed, global_name(item.key()), model.weight_init());
   }
 }
 

@@ -64,13 +64,13 @@ at::Tensor ExpertBankImpl::weight_norms_E(int64_t num_experts) const {
   return norms_E;
 }
 
-void ExpertBankImpl::initialize(uint64_t seed, const std::string& prefix, double std) {
+void ExpertBankImpl::initialize(uint64_t seed, const std::string& prefix, const WeightInit& init) {
   torch::NoGradGuard no_grad;
   for (size_t slot = 0; slot < experts_.size(); ++slot) {
     const std::string name = fmt::format("{}.{}", prefix, experts_[slot]);
     const int64_t i = static_cast<int64_t>(slot);
-    init_normal(gate_up_eGD.select(0, i), seed, name + ".gate_up", std);
-    init_normal(down_eDF.select(0, i), seed, name + ".down", std);
+    init_weight(gate_up_eGD.select(0, i), seed, name + ".gate_up", init);
+    init_weight(down_eDF.select(0, i), seed, name + ".down", init);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/moe/records.h"
+#include "core/nn/init.h"
 
 namespace switchyard {
 
@@ -29,7 +30,7 @@ class ExpertBankImpl : public torch::nn::Module {
 
   /// Fills the weights as functions of (seed, name, element), where the name carries the global
   /// expert number: the same values wherever an expert lives.
-  void initialize(uint64_t seed, const std::string& prefix, double std);
+  void initialize(uint64_t seed, const std::string& prefix, const WeightInit& init);
 
   const std::vector<int64_t>& experts() const { return experts_; }
 

@@ -51,22 +51,22 @@ MoELayerImpl::MoELayerImpl(MoELayerOptions options)
 void MoELayerImpl::initialize() {
   torch::NoGradGuard no_grad;
   const std::string& name = options_.name;
-  const double automatic = router_noise_ED.defined() ? 0.0 : options_.init_std;
-  const double std = options_.moe.router.init.value_or(automatic);
-  const auto init_router =
-      options_.moe.router.type == "switch" ? init_truncated_normal : init_normal;
-  if (router_ED.defined()) init_router(router_ED, options_.seed, name + ".router", std);
-  if (router_noise_ED.defined())
-    init_router(router_noise_ED, options_.seed, name + ".router_noise", std);
-  if (router_residual_EE.defined())
-    init_router(router_residual_EE, options_.seed, name + ".router_residual", std);
-  experts->initialize(options_.seed, name + ".experts", options_.init_std);
-  if (shared) shared->initialize(options_.seed, name + ".shared", options_.init_std);
-  if (zero_compute)
-    zero_compute->initialize(options_.seed, name + ".zero_compute", options_.init_std);
+  const bool noisy = router_noise_ED.defined();
+  WeightInit of_router = noisy ? WeightInit{.std = 0} : options_.init;
+  if (options_.moe.router.init) of_router = {.std = *options_.moe.router.init};
+  of_router.truncated = options_.moe.router.type == "switch";
+  const auto init_router = [&](const at::Tensor& weight, const std::string& of) {
+    init_weight(weight, options_.seed, name + of, of_router);
+  };
+  if (router_ED.defined()) init_router(router_ED, ".router");
+  if (router_noise_ED.defined()) init_router(router_noise_ED, ".router_noise");
+  if (router_residual_EE.defined()) init_router(router_residual_EE, ".router_residual");
+  experts->initialize(options_.seed, name + ".experts", options_.init);
+  if (shared) shared->initialize(options_.seed, name + ".shared", options_.init);
+  if (zero_compute) zero_compute->initialize(options_.seed, name + ".zero_compute", options_.init);
   if (latent_down_LD.defined()) {
-    init_normal(latent_down_LD, options_.seed, name + ".latent_down", options_.init_std);
-    init_normal(latent_up_DL, options_.seed, name + ".latent_up", options_.init_std);
+    init_weight(latent_down_LD, options_.seed, name + ".latent_down", options_.init);
+    init_weight(latent_up_DL, options_.seed, name + ".latent_up", options_.init);
   }
 }
 

@@ -24,7 +24,7 @@ namespace switchyard {
 struct MoELayerOptions {
   int64_t hidden_dim = 0;
   MoEOptions moe;  ///< one layer's: layer_experts is empty
-  double init_std = 0.02;
+  WeightInit init;
   uint64_t seed = 1;
   std::string name = "moe";  ///< prefix of its parameters' global names
   std::shared_ptr<TokenDispatcher> dispatcher;

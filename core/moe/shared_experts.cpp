@@ -16,11 +16,12 @@ at::Tensor SharedExpertsImpl::forward(const at::Tensor& x_TD) {
   return y_TD * open_T1.to(y_TD.dtype());
 }
 
-void SharedExpertsImpl::initialize(uint64_t seed, const std::string& prefix, double std) {
+void SharedExpertsImpl::initialize(uint64_t seed, const std::string& prefix,
+                                   const WeightInit& init) {
   torch::NoGradGuard no_grad;
-  init_normal(gate_up, seed, prefix + ".gate_up", std);
-  init_normal(down, seed, prefix + ".down", std);
-  if (gate_1D.defined()) init_normal(gate_1D, seed, prefix + ".gate", std);
+  init_weight(gate_up, seed, prefix + ".gate_up", init);
+  init_weight(down, seed, prefix + ".down", init);
+  if (gate_1D.defined()) init_weight(gate_1D, seed, prefix + ".gate", init);
 }
 
 }  // namespace switchyard

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "core/nn/feed_forward.h"
+#include "core/nn/init.h"
 
 namespace switchyard {
 
@@ -15,7 +16,7 @@ class SharedExpertsImpl : public FeedForwardImpl {
   at::Tensor forward(const at::Tensor& x_TD);
 
   /// Fills the weights as functions of (seed, name, element).
-  void initialize(uint64_t seed, const std::string& prefix, double std);
+  void initialize(uint64_t seed, const std::string& prefix, const WeightInit& init);
 
   at::Tensor gate_1D;  ///< undefined unless gated
 };

@@ -33,11 +33,12 @@ at::Tensor ZeroComputeExpertsImpl::forward(const at::Tensor& x_TD,
   return (input_TD * share_T.unsqueeze(1) + constant_TD).to(x_TD.dtype());
 }
 
-void ZeroComputeExpertsImpl::initialize(uint64_t seed, const std::string& prefix, double std) {
+void ZeroComputeExpertsImpl::initialize(uint64_t seed, const std::string& prefix,
+                                        const WeightInit& init) {
   torch::NoGradGuard no_grad;
   if (!mix_C2D.defined()) return;
-  init_normal(mix_C2D, seed, prefix + ".mix", std);
-  init_normal(value_CD, seed, prefix + ".value", std);
+  init_weight(mix_C2D, seed, prefix + ".mix", init);
+  init_weight(value_CD, seed, prefix + ".value", init);
 }
 
 RoutingDecision only_below(const RoutingDecision& decision, int64_t first) {

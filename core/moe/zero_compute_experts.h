@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/moe/records.h"
+#include "core/nn/init.h"
 
 namespace switchyard {
 
@@ -33,7 +34,7 @@ class ZeroComputeExpertsImpl : public torch::nn::Module {
   at::Tensor forward(const at::Tensor& x_TD, const RoutingDecision& decision) const;
 
   /// Fills the weights as functions of (seed, name, element).
-  void initialize(uint64_t seed, const std::string& prefix, double std);
+  void initialize(uint64_t seed, const std::string& prefix, const WeightInit& init);
 
   at::Tensor mix_C2D, value_CD;  ///< undefined without constant experts
 

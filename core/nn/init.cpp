@@ -1,5 +1,7 @@
 #include "core/nn/init.h"
 
+#include <cmath>
+
 #include "core/base/counter_rng.h"
 #include "core/kernels/counter_uniform.h"
 
@@ -14,12 +16,11 @@ uint64_t chain_of(uint64_t seed, const std::string& name) {
 
 }  // namespace
 
-void init_normal(at::Tensor weight, uint64_t seed, const std::string& name, double std) {
-  fill_normal_(weight, chain_of(seed, name), std, 0);
-}
-
-void init_truncated_normal(at::Tensor weight, uint64_t seed, const std::string& name, double std) {
-  fill_trunc_normal_(weight, chain_of(seed, name), std, 0);
+void init_weight(const at::Tensor& weight, uint64_t seed, const std::string& name,
+                 const WeightInit& init) {
+  const double std = init.fan_in ? std::sqrt(0.1 / static_cast<double>(weight.size(-1))) : init.std;
+  const auto fill = init.truncated || init.fan_in ? fill_trunc_normal_ : fill_normal_;
+  fill(weight, chain_of(seed, name), std, 0);
 }
 
 }  // namespace switchyard

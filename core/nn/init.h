@@ -1,16 +1,24 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <string>
 
+namespace at {
+class Tensor;
+}
+
 namespace switchyard {
 
-/// Fills `weight` with N(0, std²): element i is a function of (seed, stream 1, name, i) alone.
-void init_normal(at::Tensor weight, uint64_t seed, const std::string& name, double std);
+/// How the first weights are drawn.
+struct WeightInit {
+  double std = 0.02;       ///< of N(0, std²)
+  bool truncated = false;  ///< at two deviations
+  bool fan_in = false;     ///< truncated, of deviation √(0.1/columns) (Fedus 2021, section 2.4)
+};
 
-/// The same, truncated at two standard deviations of N(0, std²).
-void init_truncated_normal(at::Tensor weight, uint64_t seed, const std::string& name, double std);
+/// Fills `weight`, a matrix [out, in] or several: element i is a function of (seed, stream 1, name,
+/// i) alone.
+void init_weight(const at::Tensor& weight, uint64_t seed, const std::string& name,
+                 const WeightInit& init);
 
 }  // namespace switchyard

@@ -16,9 +16,9 @@ namespace switchyard {
 namespace {
 
 const std::vector<std::string> kMayDiffer = {
-    "model.max_seq_len", "model.init_std",    "moe.balance",       "moe.bias",
-    "moe.capacity",      "moe.force",         "moe.router.jitter", "moe.router.init",
-    "moe.router.l1",     "moe.router.l1_rate"};
+    "model.max_seq_len", "model.init",    "model.init_std",    "moe.balance",
+    "moe.bias",          "moe.capacity",  "moe.force",         "moe.router.jitter",
+    "moe.router.init",   "moe.router.l1", "moe.router.l1_rate"};
 
 void erase_free(Value& value) {
   std::erase_if(value.map, [](const auto& entry) {

@@ -225,6 +225,23 @@ TEST_CASE("bf16 compute keeps fp32 weights and stays near the fp32 result") {
   CHECK((a - b.to(torch::kFloat)).abs().max().item<double>() < 0.1);
 }
 
+TEST_CASE("init: fan_in draws every matrix by its own columns, the router's too") {
+  TransformerOptions options = small();
+  options.terms = {};
+  options.model.init = "fan_in";
+  options.moe.router.type = "switch";
+  options.moe.top_k = 1;
+  Transformer model(options);
+  for (const auto& item : model->named_parameters()) {
+    if (item.value().dim() < 2) continue;
+    INFO(item.key());
+    const double bound = 2 * std::sqrt(0.1 / static_cast<double>(item.value().size(-1)));
+    const double largest = item.value().abs().max().item<double>();
+    CHECK(largest <= bound * (1 + 1e-6));
+    CHECK(largest > bound / 2);
+  }
+}
+
 TEST_CASE("Tied embeddings use one matrix") {
   auto options = small();
   options.model.tie_embeddings = true;

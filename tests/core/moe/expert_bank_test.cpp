@@ -16,7 +16,7 @@ struct Case {
   Dispatched dispatched;
   Case() {
     bank->to(torch::kDouble);
-    bank->initialize(5, "experts", 0.8);
+    bank->initialize(5, "experts", {.std = 0.8});
     dispatched.x_UD = torch::tensor({1.0, 2.0, -1.0, 0.5, 0.25, -2.0, 3.0, 1.0}).view({4, 2});
     dispatched.x_UD = dispatched.x_UD.to(torch::kDouble);
     dispatched.row_token_R = torch::tensor({0, 2, 2}, torch::kLong);

@@ -26,7 +26,7 @@ struct TwoContexts {
 MoELayer jittered_layer() {
   MoELayerOptions options;
   options.hidden_dim = 5;
-  options.init_std = 0.5;
+  options.init.std = 0.5;
   options.moe = router_options("switch", 6, 1);
   options.moe.expert_dim = 4;
   options.moe.router.jitter = 0.2;

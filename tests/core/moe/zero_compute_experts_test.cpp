@@ -110,7 +110,7 @@ TEST_CASE("A latent width: project, compute there, project back; the router sees
   options.moe.top_k = 1;
   options.moe.expert_dim = 4;
   options.moe.latent_dim = 2;
-  options.init_std = 0.5;
+  options.init.std = 0.5;
   MoELayer layer(options);
   const auto x = torch::tensor({{1.0f, -1.0f, 2.0f}});
   const auto s = torch::softmax(layer->router_ED.matmul(x[0]), -1);

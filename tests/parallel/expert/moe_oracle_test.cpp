@@ -216,7 +216,7 @@ MoELayer make_layer(const Case& c, std::shared_ptr<TokenDispatcher> dispatcher) 
   MoELayerOptions options;
   options.hidden_dim = kHidden;
   options.moe = c.moe;
-  options.init_std = 0.5;
+  options.init.std = 0.5;
   options.seed = 3;
   options.name = "layers.2";
   options.dispatcher = std::move(dispatcher);
