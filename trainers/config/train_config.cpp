@@ -151,6 +151,10 @@ std::vector<std::string> unused_settings(const TrainConfig& config, const Origin
         config.moe.router.type,
         config.moe.router.type == "expert_choice" ? "token choice"
                                                   : "the whole batch's assignment"));
+  if (config.moe.force.active() && !config.train.replay_routing.empty())
+    notes.push_back(
+        fmt::format("{}: moe.force acts in evaluation alone: training follows train.replay_routing",
+                    origins.text("moe.force")));
   if (config.optim.schedule == "constant") note("optim.min_lr", "the schedule is constant");
   return notes;
 }

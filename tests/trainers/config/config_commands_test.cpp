@@ -37,6 +37,11 @@ TEST_CASE("settings without effect are noted") {
   CHECK(notes("moe: {capacity: {order: probability}}\n").size() == 1);
   CHECK_THAT(notes("moe: {layers: [1], router: {gating_residual: true}}\n")[0],
              Contains("moe.router.gating_residual has no effect: the one MoE layer"));
+  CHECK_THAT(notes("moe: {force: one}\ntrain: {replay_routing: trace}\n")[0],
+             Contains(":1:14: moe.force acts in evaluation alone: training follows "
+                      "train.replay_routing"));
+  CHECK(notes("moe: {force: none}\ntrain: {replay_routing: trace}\n").empty());
+  CHECK(notes("moe: {force: one}\n").empty());
   CHECK_THAT(config_check_text(ConfigFile("model: {ffn_dim: 64}\n").load(), "x.yaml"),
              StartsWith("x.yaml: ok\nnote: "));
 }
