@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <functional>
@@ -14,6 +15,7 @@
 #include "core/checkpoint/hash.h"
 #include "core/checkpoint/safetensors.h"
 #include "core/checkpoint/strict_json.h"
+#include "core/checkpoint/tensor_bytes.h"
 #include "parallel/checkpoint/together.h"
 
 namespace switchyard {
@@ -24,6 +26,7 @@ using Metadata = std::map<std::string, std::string>;
 
 constexpr const char* kRecord = "train.record_routing";
 constexpr const char* kReplay = "train.replay_routing";
+constexpr const char* kStep = "step";  // of a file's metadata: that of its name
 constexpr std::string_view kPrefix = "step-", kSuffix = ".safetensors";
 constexpr size_t kLongestData = 200;  // of a fingerprint that is written out
 
@@ -101,15 +104,64 @@ Metadata identity_of(const TrainConfig& config, const std::string& data) {
   return identity;
 }
 
-/// Refuses a file that holds another identity; `option` is what names its folder.
-void check_identity(const SafetensorsFile& file, const Metadata& identity, const char* option) {
+/// "none" where the file does not say.
+std::string said_by(const SafetensorsFile& file, const std::string& key) {
+  const auto found = file.header().metadata.find(key);
+  return found == file.header().metadata.end() ? "none" : found->second;
+}
+
+/// Refuses a file that holds another identity, or another step than the one after `step` steps;
+/// `option` is what names its folder.
+void check_identity(const SafetensorsFile& file, int64_t step, const Metadata& identity,
+                    const char* option) {
   for (const auto& [key, value] : identity) {
-    const auto found = file.header().metadata.find(key);
-    const std::string there = found == file.header().metadata.end() ? "none" : found->second;
+    const std::string there = said_by(file, key);
     if (there != value)
       throw ConfigError(fmt::format("{}: {} was recorded with {}: {}, this run has {}", option,
                                     file.path(), key, shown_text(there), shown_text(value)));
   }
+  const std::string there = said_by(file, kStep);
+  if (there != std::to_string(step + 1))
+    throw ConfigError(fmt::format("{}: {} holds step {}; allowed: {}", option, file.path(),
+                                  shown_text(there), step + 1));
+}
+
+[[noreturn]] void refuse_tensor(const SafetensorsFile& file, const std::string& name,
+                                const std::string& problem) {
+  throw ConfigError(fmt::format("{}: {}: tensor `{}` {}", kReplay, file.path(), name, problem));
+}
+
+/// What is wrong with one row of K ids, the `row`th; "" where nothing is.
+std::string problem_of(const int32_t* ids, int64_t row, int64_t K, int64_t experts) {
+  for (int64_t k = 0; k < K; ++k) {
+    if (ids[k] < -1 || ids[k] >= experts)
+      return fmt::format("holds {} at [{}, {}]; allowed: -1 (none) to {}", ids[k], row, k,
+                         experts - 1);
+    const int64_t first = std::find(ids, ids + k, ids[k]) - ids;
+    if (ids[k] >= 0 && first < k)
+      return fmt::format("holds {} at [{}, {}] and [{}, {}]; allowed: an expert once in a row",
+                         ids[k], row, first, row, k);
+  }
+  return "";
+}
+
+/// The decisions of a layer, [tokens, K] of `shape`, that a run can follow.
+at::Tensor read_ids(const SafetensorsFile& file, int64_t layer, const std::vector<int64_t>& shape,
+                    int64_t experts) {
+  const std::string name = tensor_name(layer);
+  const TensorEntry* entry = file.header().find(name);
+  if (entry == nullptr || entry->dtype != at::kInt || entry->shape != shape)
+    refuse_tensor(file, name,
+                  fmt::format("is {}; allowed: {}",
+                              entry ? describe_tensor(entry->dtype, entry->shape) : "missing",
+                              describe_tensor(at::kInt, shape)));
+  at::Tensor ids_TK = file.read(name);
+  const auto* ids = ids_TK.const_data_ptr<int32_t>();
+  for (int64_t row = 0; row < shape[0]; ++row) {
+    const std::string problem = problem_of(ids + row * shape[1], row, shape[1], experts);
+    if (!problem.empty()) refuse_tensor(file, name, problem);
+  }
+  return ids_TK;
 }
 
 class Folder final : public TraceFolder {
@@ -124,11 +176,20 @@ class Folder final : public TraceFolder {
         layers_(moe_layers(config)),
         tokens_(config.train.sequences_per_step * config.sequence_length()),
         top_k_(config.moe.top_k),
-        experts_of_(experts_of_layers(config)) {
-    // What lies in the run folder is set aside with it.
-    const bool starts = config.run.resume == "never" && !is_within(record_, run_dir_);
-    if (!replay_.empty()) before_work(kReplay, [&] { check_replay(config); });
-    if (!record_.empty() && starts) before_work(kRecord, [&] { start_recording(0); });
+        experts_of_(experts_of_layers(config)),
+        steps_(config.train.steps),
+        never_resumes_(config.run.resume == "never") {}
+
+  void open() {
+    check_replay();
+    if (never_resumes_ && !record_.empty() && !goes_aside(record_))
+      before_work(kRecord, [&] { start_recording(0); });
+  }
+
+  void check(int64_t step) {
+    check_replay();
+    if (step < steps_ && !record_.empty() && !goes_aside(record_))
+      before_work(kRecord, [&] { check_recording(step); });
   }
 
   void start(int64_t step) override {
@@ -137,7 +198,7 @@ class Folder final : public TraceFolder {
 
   void begin_step(int64_t step) override {
     step_ = step;
-    if (!replay_.empty()) run_together(world_, [&] { read_step(); });
+    if (!replay_.empty()) run_together(world_, [&] { given_ = read_decisions(step_); });
     if (record_.empty()) return;
     for (const int64_t layer : layers_)
       recorded_[layer] = at::zeros({tokens_, top_k_}, at::kInt);  // 0 = no token of this rank
@@ -172,41 +233,65 @@ class Folder final : public TraceFolder {
     run_on_first(world_, [&] { as_bad_input<ConfigError>(work, option + ": "); });
   }
 
-  void check_replay(const TrainConfig& config) {
+  // With the run folder, before the run starts.
+  bool goes_aside(const std::string& path) const {
+    return never_resumes_ && is_within(path, run_dir_);
+  }
+
+  void check_replay() {
+    if (!replay_.empty()) before_work(kReplay, [&] { check_replayed_files(); });
+  }
+
+  void check_replayed_files() {
     if (!record_.empty() && absolute(record_) == absolute(replay_))
       throw ConfigError(fmt::format("{}: {} is the folder of {}, too; allowed: another one",
                                     kRecord, record_, kReplay));
-    if (config.run.resume == "never" && is_within(replay_, run_dir_))
+    if (goes_aside(replay_))
       throw ConfigError(fmt::format(
           "{}: {} lies in the run folder, which run.resume: never sets aside; allowed: another "
           "run.dir",
           kReplay, replay_));
-    for (int64_t step = 0; step < config.train.steps; ++step) {
+    for (int64_t step = 0; step < steps_; ++step) {
       const std::string path = file_of(replay_, step);
       if (files_.kind(path) != FileOps::Kind::kFile)
         throw ConfigError(fmt::format("{}: {} is missing; a run of train.steps: {} replays as many",
-                                      kReplay, path, config.train.steps));
-      check_identity(SafetensorsFile(files_, path), identity_, kReplay);
+                                      kReplay, path, steps_));
+      read_decisions(step);
     }
   }
 
-  // Steps of another run are never mixed with this one's, nor removed. Those that this run recorded
-  // beyond its checkpoint are no part of its history any more.
-  void start_recording(int64_t step) {
-    make_folders(files_, record_);
-    const std::vector<int64_t> recorded = recorded_steps();
+  std::map<int64_t, at::Tensor> read_decisions(int64_t step) {
+    const SafetensorsFile file(files_, file_of(replay_, step));
+    check_identity(file, step, identity_, kReplay);
+    std::map<int64_t, at::Tensor> decisions;
+    for (const auto& [layer, experts] : experts_of_)
+      decisions[layer] = read_ids(file, layer, {tokens_, top_k_}, experts);
+    return decisions;
+  }
+
+  // Steps of another run are never mixed with this one's, nor removed.
+  std::vector<int64_t> check_recording(int64_t step) {
+    std::vector<int64_t> recorded = recorded_steps();
     if (step == 0 && !recorded.empty())
       throw ConfigError(
           fmt::format("{}: {} holds {} recorded steps already; allowed: a folder without any",
                       kRecord, record_, recorded.size()));
     for (const int64_t steps : recorded)
-      check_identity(SafetensorsFile(files_, file_of(record_, steps - 1)), own(), kRecord);
-    for (const int64_t steps : recorded)
+      check_identity(SafetensorsFile(files_, file_of(record_, steps - 1)), steps - 1, own(),
+                     kRecord);
+    return recorded;
+  }
+
+  // What this run recorded beyond its checkpoint is no part of its history any more.
+  void start_recording(int64_t step) {
+    make_folders(files_, record_);
+    for (const int64_t steps : check_recording(step))
       if (steps > step) files_.remove_file(file_of(record_, steps - 1));
   }
 
   std::vector<int64_t> recorded_steps() {
     std::vector<int64_t> steps;
+    if (files_.kind(record_) == FileOps::Kind::kMissing) return steps;
     for (const std::string& name : files_.list(record_))
       if (const auto found = steps_of(name)) steps.push_back(*found);
     return steps;
@@ -218,26 +303,11 @@ class Folder final : public TraceFolder {
     return all;
   }
 
-  void read_step() {
-    const std::string path = file_of(replay_, step_);
-    const SafetensorsFile file(files_, path);
-    check_identity(file, identity_, kReplay);
-    for (const int64_t layer : layers_) {
-      at::Tensor ids = file.read(tensor_name(layer));
-      const int64_t experts = experts_of_.at(layer);
-      const bool fits = ids.scalar_type() == at::kInt && ids.dim() == 2 && ids.size(0) == tokens_ &&
-                        ids.size(1) == top_k_;
-      if (!fits || ids.lt(-1).any().item<bool>() || ids.ge(experts).any().item<bool>())
-        throw CheckpointError(fmt::format("{}: {} is not int32 [{}, {}] with experts below {}",
-                                          path, tensor_name(layer), tokens_, top_k_, experts));
-      given_[layer] = ids;
-    }
-  }
-
   void write_step(const StateList& tensors) {
     make_folders(files_, record_);
     Metadata metadata = own();
     metadata["format"] = "pt";
+    metadata[kStep] = std::to_string(step_ + 1);
     replace_safetensors(files_, file_of(record_, step_), tensors, metadata);
   }
 
@@ -249,6 +319,8 @@ class Folder final : public TraceFolder {
   std::vector<int64_t> layers_;
   int64_t tokens_, top_k_;
   std::map<int64_t, int64_t> experts_of_;  // by layer
+  int64_t steps_;                          // of the whole run
+  bool never_resumes_;
   int64_t step_ = 0;
   std::map<int64_t, at::Tensor> given_, recorded_;  // by layer: [tokens of the step, K]
 };
@@ -258,7 +330,14 @@ class Folder final : public TraceFolder {
 std::unique_ptr<TraceFolder> open_trace_folder(FileOps& files, Communicator& world,
                                                const TrainConfig& config, const std::string& data) {
   if (config.train.record_routing.empty() && config.train.replay_routing.empty()) return nullptr;
-  return std::make_unique<Folder>(files, world, config, data);
+  auto folder = std::make_unique<Folder>(files, world, config, data);
+  folder->open();
+  return folder;
+}
+
+void check_trace_folder(FileOps& files, Communicator& world, const TrainConfig& config,
+                        const std::string& data, int64_t step) {
+  Folder(files, world, config, data).check(step);
 }
 
 }  // namespace switchyard

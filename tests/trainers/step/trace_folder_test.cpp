@@ -103,6 +103,19 @@ TrainConfig recorded(const TempFolder& temp) {
   return config;
 }
 
+// Changes what the tensor of the one MoE layer in a recorded file is, or what the file says.
+using Change = std::function<void(at::Tensor&, std::map<std::string, std::string>&)>;
+
+void alter(const std::string& path, const Change& change) {
+  SystemFileOps files;
+  const SafetensorsFile before(files, path);
+  const std::string name = "layers.1.expert_ids";
+  at::Tensor ids = before.read(name);
+  auto metadata = before.header().metadata;
+  change(ids, metadata);
+  replace_safetensors(files, path, ids.defined() ? StateList{{name, ids}} : StateList{}, metadata);
+}
+
 // A run that follows the trace there.
 TrainConfig replaying(const TempFolder& temp) {
   TrainConfig config = small_config();
@@ -296,6 +309,101 @@ TEST_CASE("Every file of a trace is checked, before the first step and when it i
     std::filesystem::resize_file(temp.path("trace/") + file(2), 100);
     CHECK_THAT(error_of(other), Catch::Contains(file(2)));
   }
+}
+
+TEST_CASE("A step under another step's name is refused, with both") {
+  const TempFolder temp;
+  TrainConfig config = recorded(temp);
+  const std::string path = temp.path("trace/") + file(4);
+  const auto copy = [&] {
+    std::filesystem::copy_file(temp.path("trace/") + file(3), path,
+                               std::filesystem::copy_options::overwrite_existing);
+  };
+  const auto says = [&](const std::string& step, const char* option = "train.replay_routing") {
+    return Catch::Equals("[config] " + std::string(option) + ": " + path + " holds step " + step +
+                         "; allowed: 4");
+  };
+  TrainConfig other = replaying(temp);
+  SECTION("before the first step") {
+    copy();
+    CHECK_THAT(error_of([&] { Opened{other}; }), says("3"));
+  }
+  SECTION("when it is read") {
+    const Opened opened(other);
+    copy();
+    CHECK_THAT(error_of([&] { opened.trace->begin_step(3); }), says("3"));
+  }
+  SECTION("also where a run goes on recording") {
+    copy();
+    CHECK_THAT(error_of([&] { go_on(config, 2); }), says("3", "train.record_routing"));
+    CHECK(names_in(temp.path("trace")).size() == 4);
+  }
+  SECTION("a file that says none") {
+    alter(path, [](at::Tensor&, auto& metadata) { metadata.erase("step"); });
+    CHECK_THAT(error_of([&] { Opened{other}; }), says("none"));
+  }
+}
+
+TEST_CASE("Decisions that no run can follow are refused before the first step, with their place") {
+  const TempFolder temp;
+  recorded(temp);
+  const std::string path = temp.path("trace/") + file(4);
+  const TrainConfig other = replaying(temp);
+  const auto refused = [&](const Change& change, const std::string& what) {
+    const std::string expected =
+        "[config] train.replay_routing: " + path + ": tensor `layers.1.expert_ids` " + what;
+    const std::string whole = temp.read("trace/" + file(4));
+    const Opened opened(other);
+    alter(path, change);
+    CHECK_THAT(error_of([&] { Opened{other}; }), Catch::Equals(expected));
+    CHECK_THAT(error_of([&] { opened.trace->begin_step(3); }), Catch::Equals(expected));
+    temp.write("trace/" + file(4), whole);
+  };
+  const auto row = [](int64_t place, const std::vector<int32_t>& experts) -> Change {
+    return [=](at::Tensor& ids, auto&) { ids[place] = at::tensor(experts, at::kInt); };
+  };
+  refused(row(5, {1, 8}), "holds 8 at [5, 1]; allowed: -1 (none) to 7");
+  refused(row(63, {-2, 1}), "holds -2 at [63, 0]; allowed: -1 (none) to 7");
+  refused(row(0, {3, 3}), "holds 3 at [0, 0] and [0, 1]; allowed: an expert once in a row");
+  refused([](at::Tensor& ids, auto&) { ids = ids.to(at::kLong); },
+          "is I64 [64, 2]; allowed: I32 [64, 2]");
+  refused([](at::Tensor& ids, auto&) { ids = ids.narrow(0, 0, 63).contiguous(); },
+          "is I32 [63, 2]; allowed: I32 [64, 2]");
+  refused([](at::Tensor& ids, auto&) { ids = ids.flatten(); },
+          "is I32 [128]; allowed: I32 [64, 2]");
+  refused([](at::Tensor& ids, auto&) { ids = at::Tensor(); }, "is missing; allowed: I32 [64, 2]");
+
+  alter(path, row(9, {-1, -1}));  // a token without experts
+  CHECK(error_of(other) == "");
+}
+
+TEST_CASE("A check of the folders finds what a start would, and writes nothing") {
+  const TempFolder temp;
+  TrainConfig config = recorded(temp);
+  const auto alone = make_local_communicator();
+  SystemFileOps files;
+  const auto check = [&](const TrainConfig& now, int64_t step) {
+    const auto training = build_training(now, *alone, at::kCPU);
+    return error_of([&] {
+      check_trace_folder(files, *alone, training->config, training->source->fingerprint(), step);
+    });
+  };
+  CHECK_THAT(check(config, 0), Catch::Contains("holds 4 recorded steps already"));
+  CHECK(check(config, 2) == "");
+  CHECK(names_in(temp.path("trace")).size() == 4);
+  CHECK(check(config, 4) == "");  // it has ended, and records no more
+
+  TrainConfig other = replaying(temp);
+  other.train.record_routing = temp.path("again");
+  CHECK(check(other, 0) == "");
+  CHECK_FALSE(std::filesystem::exists(temp.path("again")));
+  other.moe.top_k = 3;
+  CHECK_THAT(check(other, 0), Catch::Contains("moe.top_k: 2, this run has 3"));
+
+  config.run.resume = "never";
+  CHECK_THAT(check(config, 0), Catch::Contains("holds 4 recorded steps already"));
+  config.run.dir = temp.path();  // where the folder goes aside
+  CHECK(check(config, 0) == "");
 }
 
 TEST_CASE("A run that starts records into no folder that holds steps") {
