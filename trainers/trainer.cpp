@@ -252,6 +252,24 @@ class Run {
   std::optional<EvalReport> last_eval_;
 };
 
+// Goes where a start would go, as far as it only reads.
+void check_start(Training& training) {
+  SystemFileOps files;
+  Communicator& world = *training.world;
+  const TrainConfig& config = training.config;
+  const std::string data = training.source->fingerprint();
+  const auto checkpoint =
+      find_resumed(world, files, config.run.dir + "/checkpoints", config.run.resume);
+  if (checkpoint) {
+    check_resume(*checkpoint, config, data);
+    load_checkpoint(world, files, *checkpoint, training_state(training));
+  } else if (config.run.init_from != "none") {
+    init_from(world, files, config.run.init_from, config, model_state(training));
+  }
+  check_trace_folder(files, world, config, data,
+                     checkpoint ? checkpoint->manifest.metadata.step : 0);
+}
+
 }  // namespace
 
 ExitCode train(const TrainJob& job) {
@@ -262,6 +280,7 @@ ExitCode train(const TrainJob& job) {
 std::string dry_run(const TrainJob& job) {
   check_ranks(job.loaded, job.world->size());
   const auto training = build_training(job.loaded.config, *job.world, job.device);
+  check_start(*training);
   const ModelSize size = model_size(training->config);
   const double weights =
       static_cast<double>(training->dense->data.numel() + training->experts->data.numel());

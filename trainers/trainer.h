@@ -24,8 +24,10 @@ struct TrainJob {
 /// finite (the state before it is saved first), IoError for a failed save.
 ExitCode train(const TrainJob& job);
 
-/// `train --dry-run`: builds everything, checks the data and returns the sizes as text. Writes
-/// nothing.
+/// `train --dry-run`: builds everything and returns the sizes as text. Throws what train() throws
+/// before any work: on data, the checkpoint that the run goes on from, the weights and the traces
+/// that it takes. Writes nothing, so it does not find out whether something can be written.
+/// Collective.
 std::string dry_run(const TrainJob& job);
 
 }  // namespace switchyard

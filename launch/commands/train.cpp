@@ -28,8 +28,9 @@ void add_train_command(CLI::App& app, Command& chosen) {
   const auto arguments = std::make_shared<Arguments>();
   command.add_option("config", arguments->config, "a YAML file, or the folder of an earlier run")
       ->required();
-  command.add_flag("--dry-run", arguments->dry_run,
-                   "build the model, check the data, print sizes and stop");
+  command.add_flag(
+      "--dry-run", arguments->dry_run,
+      "build the model, check the data and what the run starts from, print sizes and stop");
   add_overrides(command, arguments->overrides);
   command.callback([&chosen, arguments] {
     chosen = [arguments] {

@@ -41,15 +41,20 @@ inline std::string without_places(std::string text, const TempFolder& temp) {
   return std::regex_replace(text, std::regex("\\b[0-9a-f]{32}\\b"), "HASH");
 }
 
+inline Words error_lines(const Outcome& outcome) {
+  Words errors;
+  for (const auto& line : lines_of(outcome.out + outcome.err))
+    if (line.starts_with("error:")) errors.push_back(line);
+  return errors;
+}
+
 /// The one error line of a bad input, as docs/errors.md shows it.
 inline std::string entry_of(const BadInput& input) {
   const TempFolder temp;
   const auto outcome = run(switchyard(input.ranks, input.arguments(temp)), temp.path());
   INFO(input.name << "\n" << outcome.out << outcome.err);
   CHECK(outcome.code == input.code);
-  Words errors;
-  for (const auto& line : lines_of(outcome.out + outcome.err))
-    if (line.rfind("error:", 0) == 0) errors.push_back(line);
+  const Words errors = error_lines(outcome);
   CHECK(errors.size() == 1);
   const std::string line = errors.empty() ? "" : without_places(errors.front(), temp);
   return "**" + input.name + "** (" + std::to_string(input.code) + ")\n```\n" + line + "\n```\n";

@@ -81,21 +81,10 @@ std::optional<VerifiedCheckpoint> CheckpointManager::find(const std::string& res
   std::vector<std::string> cleaned;
   run_on_first(comm_, [&] { cleaned = recover_checkpoint_folder(files_, folder_); });
   add_notices(cleaned);
-  if (resume == "never") return std::nullopt;
-  if (resume != "auto" && resume != "must") {
-    auto checkpoint = open_checkpoint(comm_, files_, resume);
-    notices_.insert(notices_.end(), checkpoint.notices.begin(), checkpoint.notices.end());
-    return checkpoint;
-  }
-  FoundCheckpoint found = find_newest_checkpoint(comm_, files_, folder_);
-  if (!found.checkpoint && !found.skipped.empty()) fail_all_damaged(folder_, found.skipped);
-  if (!found.checkpoint && resume == "must")
-    throw CheckpointError(fmt::format("run.resume: must, but {} has no checkpoint", folder_));
-  for (const auto& warning : as_warnings(found.skipped)) notices_.push_back(warning);
-  if (found.checkpoint)
-    notices_.insert(notices_.end(), found.checkpoint->notices.begin(),
-                    found.checkpoint->notices.end());
-  return std::move(found.checkpoint);
+  auto checkpoint = find_resumed(comm_, files_, folder_, resume);
+  if (checkpoint)
+    notices_.insert(notices_.end(), checkpoint->notices.begin(), checkpoint->notices.end());
+  return checkpoint;
 }
 
 void CheckpointManager::load(const VerifiedCheckpoint& checkpoint, const StateList& state) {
@@ -139,6 +128,19 @@ std::vector<std::string> CheckpointManager::take_notices() {
 void CheckpointManager::add_notices(const std::vector<std::string>& of_first_rank) {
   const std::string text = broadcast_text(comm_, fmt::format("{}", fmt::join(of_first_rank, "\n")));
   for (const auto& line : lines_of(text)) notices_.push_back(line);
+}
+
+std::optional<VerifiedCheckpoint> find_resumed(Communicator& comm, FileOps& files,
+                                               const std::string& folder,
+                                               const std::string& resume) {
+  if (resume == "never") return std::nullopt;
+  if (resume != "auto" && resume != "must") return open_checkpoint(comm, files, resume);
+  FoundCheckpoint found = find_newest_checkpoint(comm, files, folder);
+  if (!found.checkpoint && !found.skipped.empty()) fail_all_damaged(folder, found.skipped);
+  if (!found.checkpoint && resume == "must")
+    throw CheckpointError(fmt::format("run.resume: must, but {} has no checkpoint", folder));
+  if (found.checkpoint) warn_of_skipped(found.skipped, *found.checkpoint);
+  return std::move(found.checkpoint);
 }
 
 VerifiedCheckpoint open_checkpoint(Communicator& comm, FileOps& files, const std::string& path) {

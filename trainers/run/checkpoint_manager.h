@@ -22,12 +22,7 @@ class CheckpointManager {
   CheckpointManager(Communicator& comm, FileOps& files, std::string folder,
                     CheckpointOptions options);
 
-  /// The checkpoint that `run.resume` names, verified, or nothing: the run starts at step 0.
-  ///   never: nothing. auto: the newest that is whole, with a notice for each newer one that is
-  ///   not; CheckpointError if there are some and all are damaged. must: as auto, and an error if
-  ///   there is none. A path of a checkpoint: that one, whatever it is, or an error; of a run: its
-  ///   newest whole one.
-  /// Cleans up first what an interrupted save has left.
+  /// What find_resumed() finds for this run, once what an interrupted save has left is cleaned up.
   std::optional<VerifiedCheckpoint> find(const std::string& resume);
 
   /// Fills the live state from `checkpoint`, which find() gave, and sets aside what is newer in
@@ -57,6 +52,17 @@ class CheckpointManager {
   int64_t saved_step_ = -1;
   std::vector<std::string> notices_;
 };
+
+/// The checkpoint that `run.resume` names, verified, or nothing: the run starts at step 0. `folder`
+/// is the run's checkpoints folder; nothing in it changes.
+///   never: nothing. auto: the newest that is whole, with a notice for each newer one that is not;
+///   CheckpointError if there are some and all are damaged. must: as auto, and an error if there is
+///   none. A path of a checkpoint: that one, whatever it is, or an error; of a run: its newest
+///   whole one.
+/// Collective.
+std::optional<VerifiedCheckpoint> find_resumed(Communicator& comm, FileOps& files,
+                                               const std::string& folder,
+                                               const std::string& resume);
 
 /// The checkpoint that RUN_OR_CHECKPOINT on a command line means: itself, or the newest whole one
 /// of a run, with a notice for each newer one that is damaged. Collective; throws when there is
