@@ -46,7 +46,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     if (process_place().rank == 0)
       fmt::print(stderr, "error: [usage] {}; see switchyard --help\n",
-                 usage_problem(app, error, argc, argv));
+                 one_line(usage_problem(app, error, argc, argv)));
     return static_cast<int>(ExitCode::kBadInput);
   }
   try {

@@ -8,6 +8,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "core/config/nearest.h"
 #include "core/metrics/file_output.h"
 #include "core/metrics/jsonl_sink.h"
 #include "core/metrics/tensorboard_sink.h"
@@ -67,8 +68,9 @@ void Journal::on_finish(const Summary& summary) {
 }
 
 void Journal::note(const std::string& text) {
-  std::ofstream(log_, std::ios::app) << text << "\n";
-  if (first_rank_) fmt::print(stderr, "note: {}\n", text);
+  const std::string line = one_line(text);
+  std::ofstream(log_, std::ios::app) << line << "\n";
+  if (first_rank_) fmt::print(stderr, "note: {}\n", line);
 }
 
 }  // namespace switchyard

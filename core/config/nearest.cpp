@@ -1,7 +1,10 @@
 #include "core/config/nearest.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
+#include <cstdint>
 
 namespace switchyard {
 namespace {
@@ -35,6 +38,32 @@ size_t distance(const std::string& a, const std::string& b) {
 bool contains(const std::string& whole, const std::string& part) {
   const size_t at = whole.find(part);
   return at != std::string::npos && part.size() >= (at == 0 ? kShortestStart : kShortestPart);
+}
+
+uint32_t code_point(std::string_view character) {
+  const auto byte = [&](size_t i) {
+    return static_cast<uint32_t>(static_cast<uint8_t>(character[i]));
+  };
+  if (character.size() == 1) return byte(0);
+  uint32_t code = byte(0) & (0x7FU >> character.size());
+  for (size_t i = 1; i < character.size(); ++i) code = code << 6U | (byte(i) & 0x3FU);
+  return code;
+}
+
+// Controls, line and paragraph separators, marks and overrides of direction.
+bool is_hidden(uint32_t code) {
+  const auto within = [code](uint32_t first, uint32_t last) {
+    return code >= first && code <= last;
+  };
+  return code < 0x20 || within(0x7F, 0x9F) || code == 0x061C || within(0x200E, 0x200F) ||
+         within(0x2028, 0x202E) || within(0x2066, 0x2069);
+}
+
+std::string escaped(uint32_t code) {
+  if (code == '\n') return "\\n";
+  if (code == '\r') return "\\r";
+  if (code == '\t') return "\\t";
+  return fmt::format("\\u{:04x}", code);
 }
 
 }  // namespace
@@ -79,6 +108,40 @@ std::string join(const std::vector<std::string>& words, const std::string& separ
   std::string text;
   for (const auto& word : words) text += (text.empty() ? "" : separator) + word;
   return text;
+}
+
+size_t utf8_length(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
+  const auto follows = [&](size_t n, uint8_t low, uint8_t high) {
+    if (text.size() < n || byte(1) < low || byte(1) > high) return size_t{0};
+    for (size_t i = 2; i < n; ++i)
+      if ((byte(i) & 0xC0) != 0x80) return size_t{0};
+    return n;
+  };
+  const uint8_t first = byte(0);
+  if (first < 0x80) return 1;
+  if (first >= 0xC2 && first <= 0xDF) return follows(2, 0x80, 0xBF);
+  if (first >= 0xE0 && first <= 0xEF)
+    return follows(3, first == 0xE0 ? 0xA0 : 0x80, first == 0xED ? 0x9F : 0xBF);
+  if (first >= 0xF0 && first <= 0xF4)
+    return follows(4, first == 0xF0 ? 0x90 : 0x80, first == 0xF4 ? 0x8F : 0xBF);
+  return 0;
+}
+
+std::string one_line(std::string_view message) {
+  std::string line;
+  while (!message.empty()) {
+    const size_t length = utf8_length(message);
+    const std::string_view character = message.substr(0, std::max<size_t>(length, 1));
+    message.remove_prefix(character.size());
+    if (length == 0)
+      line += fmt::format("\\x{:02x}", static_cast<uint8_t>(character[0]));
+    else if (const uint32_t code = code_point(character); is_hidden(code))
+      line += escaped(code);
+    else
+      line += character;
+  }
+  return line;
 }
 
 }  // namespace switchyard

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace switchyard {
@@ -19,5 +20,14 @@ std::string suggestion(const std::string& word, const std::vector<std::string>& 
 
 /// "a, b, c"; `separator` between.
 std::string join(const std::vector<std::string>& words, const std::string& separator = ", ");
+
+/// Bytes of the UTF-8 character at the start of `text`, which is not empty; 0 where there is none:
+/// overlong, a surrogate, above U+10FFFF.
+size_t utf8_length(std::string_view text);
+
+/// `message` as one line that shows what stands in it, whoever chose the names: control characters,
+/// line separators and marks that turn the direction of text become \n or \u001b as in JSON, bytes
+/// that are no UTF-8 \xff.
+std::string one_line(std::string_view message);
 
 }  // namespace switchyard

@@ -15,6 +15,7 @@
 #include <unordered_map>
 
 #include "core/base/error.h"
+#include "core/config/nearest.h"
 
 namespace switchyard {
 namespace {
@@ -23,38 +24,19 @@ constexpr size_t kDeepest = 64;
 constexpr size_t kMostNodes = 100'000;
 constexpr uintmax_t kLargestFile = 8u << 20;
 
-/// Length of the UTF-8 sequence at `p`, 0 where it is invalid (overlong, surrogate, above
-/// U+10FFFF).
-size_t utf8_length(const unsigned char* p, const unsigned char* end) {
-  const auto follows = [&](size_t n, unsigned char low, unsigned char high) {
-    if (static_cast<size_t>(end - p) < n || p[1] < low || p[1] > high) return size_t{0};
-    for (size_t i = 2; i < n; ++i)
-      if ((p[i] & 0xC0) != 0x80) return size_t{0};
-    return n;
-  };
-  if (p[0] < 0x80) return 1;
-  if (p[0] >= 0xC2 && p[0] <= 0xDF) return follows(2, 0x80, 0xBF);
-  if (p[0] >= 0xE0 && p[0] <= 0xEF)
-    return follows(3, p[0] == 0xE0 ? 0xA0 : 0x80, p[0] == 0xED ? 0x9F : 0xBF);
-  if (p[0] >= 0xF0 && p[0] <= 0xF4)
-    return follows(4, p[0] == 0xF0 ? 0x90 : 0x80, p[0] == 0xF4 ? 0x8F : 0xBF);
-  return 0;
-}
-
 /// yaml-cpp takes any bytes, and byte 0x04 for the end of the text.
 void check_bytes(const std::string& text, const std::string& place) {
-  const auto* begin = reinterpret_cast<const unsigned char*>(text.data());
-  const auto* end = begin + text.size();
-  for (const unsigned char* p = begin; p < end;) {
-    const size_t length = utf8_length(p, end);
+  for (size_t at = 0; at < text.size();) {
+    const auto byte = static_cast<unsigned char>(text[at]);
+    const size_t length = utf8_length(std::string_view(text).substr(at));
     if (length == 0)
       throw ConfigError(
           fmt::format("{}: byte 0x{:02X} at offset {} is not valid UTF-8; save the file as UTF-8",
-                      place, *p, p - begin));
-    if ((*p < 0x20 && *p != '\t' && *p != '\n' && *p != '\r') || *p == 0x7F)
+                      place, byte, at));
+    if ((byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') || byte == 0x7F)
       throw ConfigError(fmt::format("{}: control character 0x{:02X} at offset {} is not allowed",
-                                    place, *p, p - begin));
-    p += length;
+                                    place, byte, at));
+    at += length;
   }
 }
 

@@ -28,7 +28,8 @@ bool needs_quotes(const std::string& text);
 std::string to_flow_yaml(const Value& value);
 
 /// Block YAML, one key a line; what has `flow` set, lists of scalars and empty lists stay on one
-/// line. `comment` gives the text after " # " for a line with a value, "" for none.
+/// line. `comment` gives the text after " # " for a line with a value, "" for none; it cannot end
+/// that line.
 std::string to_yaml(const Value& value,
                     const std::function<std::string(const Value&)>& comment = {});
 

@@ -6,6 +6,8 @@
 #include <cctype>
 #include <cstring>
 
+#include "core/config/nearest.h"
+
 namespace switchyard {
 namespace {
 
@@ -98,7 +100,7 @@ class Writer {
   }
 
   void write_line(const std::string& line, const Value& value) {
-    const std::string comment = comment_ ? comment_(value) : "";
+    const std::string comment = comment_ ? one_line(comment_(value)) : "";
     text_ += line;
     if (!comment.empty()) {
       // Comments line up where the values are short.

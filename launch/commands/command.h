@@ -40,7 +40,7 @@ using WorldBody = std::function<ExitCode(Communicator& world, c10::Device device
 /// the world. An error on one rank ends all of them with one message.
 ExitCode with_world(const WorldRequest& request, const WorldBody& body);
 
-/// Prints "error: ..." for the exception in flight and returns its exit code.
+/// Prints "error: ..." for the exception in flight, as one line, and returns its exit code.
 ExitCode report_error();
 
 /// Options of a command that takes overrides: `key.path=value` after the other arguments.

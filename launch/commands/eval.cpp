@@ -4,6 +4,7 @@
 
 #include "core/config/fields.h"
 #include "core/config/layers.h"
+#include "core/config/nearest.h"
 #include "core/config/sources.h"
 #include "launch/commands/command.h"
 #include "trainers/config/train_config.h"
@@ -36,7 +37,7 @@ ExitCode run(const Arguments& arguments, Communicator& world, c10::Device device
   job.device = device;
   const EvalResult result = run_eval(job, world);
   if (world.rank() != 0) return ExitCode::kDone;
-  for (const std::string& notice : result.notices) fmt::print(stderr, "{}\n", notice);
+  for (const std::string& notice : result.notices) fmt::print(stderr, "{}\n", one_line(notice));
   fmt::print("{}", eval_table(result));
   if (arguments.json.empty()) return ExitCode::kDone;
   std::ofstream file(arguments.json);

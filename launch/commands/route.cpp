@@ -3,6 +3,7 @@
 #include <charconv>
 #include <limits>
 
+#include "core/config/nearest.h"
 #include "launch/commands/command.h"
 #include "trainers/route/route_job.h"
 
@@ -61,7 +62,7 @@ void add_route_command(CLI::App& app, Command& chosen) {
       job->shipped_dir = shipped_configs();
       at::set_num_threads(1);  // the ranks are the threads
       const RouteReport report = run_route(*job);
-      for (const std::string& note : report.notes) fmt::print(stderr, "note: {}\n", note);
+      for (const std::string& note : report.notes) fmt::print(stderr, "note: {}\n", one_line(note));
       fmt::print("{}\n", report.metrics);
       return ExitCode::kDone;
     };

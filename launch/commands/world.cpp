@@ -6,6 +6,7 @@
 #include <new>
 #include <thread>
 
+#include "core/config/nearest.h"
 #include "launch/commands/command.h"
 #include "launch/device.h"
 #include "parallel/comm/factory.h"
@@ -26,7 +27,7 @@ namespace {
 std::string first_line(const std::exception& error) {
   const auto* torch = dynamic_cast<const c10::Error*>(&error);
   const std::string text = torch ? torch->what_without_backtrace() : error.what();
-  return text.substr(0, text.find('\n'));
+  return one_line(text.substr(0, text.find('\n')));
 }
 
 bool is_out_of_memory(const std::exception& error) {
@@ -45,7 +46,7 @@ ExitCode report_error() {
   try {
     throw;
   } catch (const Error& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
+    fmt::print(stderr, "error: {}\n", one_line(error.what()));
     return error.code();
   } catch (const std::exception& error) {
     if (is_out_of_memory(error))
@@ -61,7 +62,7 @@ ExitCode report_error() {
 ExitCode with_world(const WorldRequest& request, const WorldBody& body) {
   const ProcessPlace place = process_place();
   const std::string warning = widen_binding(place);
-  if (!warning.empty()) fmt::print(stderr, "warning: {}\n", warning);
+  if (!warning.empty()) fmt::print(stderr, "warning: {}\n", one_line(warning));
   torch::set_num_threads(num_threads(place, request.threads));
   torch::set_num_interop_threads(1);
   const auto run = [&] {

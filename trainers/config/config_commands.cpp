@@ -4,6 +4,7 @@
 
 #include "core/config/fields.h"
 #include "core/config/forms.h"
+#include "core/config/nearest.h"
 
 namespace switchyard {
 namespace {
@@ -16,8 +17,8 @@ Value present(const LoadedConfig& loaded) {
 }  // namespace
 
 std::string config_check_text(const LoadedConfig& loaded, const std::string& path) {
-  std::string text = fmt::format("{}: ok\n", path);
-  for (const std::string& note : loaded.notes) text += fmt::format("note: {}\n", note);
+  std::string text = fmt::format("{}: ok\n", one_line(path));
+  for (const std::string& note : loaded.notes) text += fmt::format("note: {}\n", one_line(note));
   return text;
 }
 

@@ -7,6 +7,7 @@
 #include "core/base/error.h"
 #include "core/base/local_communicator.h"
 #include "core/checkpoint/strict_json.h"
+#include "core/config/nearest.h"
 #include "parallel/checkpoint/checkpoint_folder.h"
 #include "parallel/checkpoint/sharded_checkpoint.h"
 
@@ -53,7 +54,7 @@ std::string checkpoint_verify_text(FileOps& files, const std::string& path) {
     try {
       const auto checkpoint = verify_checkpoint(*comm, files, folder);
       text += row(folder, checkpoint.manifest) + "  ok\n";
-      for (const auto& notice : checkpoint.notices) text += notice + "\n";
+      for (const auto& notice : checkpoint.notices) text += one_line(notice) + "\n";
     } catch (const Error& e) {
       damaged.push_back(e.without_area());
     }

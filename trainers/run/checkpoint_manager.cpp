@@ -11,6 +11,7 @@
 #include "core/checkpoint/hash.h"
 #include "core/config/forms.h"
 #include "core/config/layers.h"
+#include "core/config/nearest.h"
 #include "core/config/yaml.h"
 #include "parallel/checkpoint/checkpoint_folder.h"
 #include "parallel/checkpoint/together.h"
@@ -126,7 +127,9 @@ std::vector<std::string> CheckpointManager::take_notices() {
 }
 
 void CheckpointManager::add_notices(const std::vector<std::string>& of_first_rank) {
-  const std::string text = broadcast_text(comm_, fmt::format("{}", fmt::join(of_first_rank, "\n")));
+  std::vector<std::string> lines;
+  for (const auto& notice : of_first_rank) lines.push_back(one_line(notice));
+  const std::string text = broadcast_text(comm_, fmt::format("{}", fmt::join(lines, "\n")));
   for (const auto& line : lines_of(text)) notices_.push_back(line);
 }
 

@@ -48,3 +48,21 @@ TEST_CASE("a word that starts or contains the other is near too") {
   CHECK(nearest("router_type", {"top_k", "type"}) == "type");
   CHECK(nearest("xlogx", {"log"}).empty());
 }
+
+TEST_CASE("a message is one line that hides nothing") {
+  CHECK(one_line("a: `b` ≥ 2, 日本, ü") == "a: `b` ≥ 2, 日本, ü");
+  CHECK(one_line("x\nerror: [y]\r\t") == "x\\nerror: [y]\\r\\t");
+  CHECK(one_line("\x1b[31m\x7f") == "\\u001b[31m\\u007f");
+  CHECK(one_line(std::string_view("a\0b", 3)) == "a\\u0000b");
+  CHECK(one_line("\u0085\u009b2K\u2028\u2029") == "\\u0085\\u009b2K\\u2028\\u2029");
+  CHECK(one_line("\u202Aa\u202E\u2066\u2069\u200F") == "\\u202aa\\u202e\\u2066\\u2069\\u200f");
+  SECTION("nor bytes that are no text") {
+    CHECK(one_line("a\xff\xc3") == "a\\xff\\xc3");
+    CHECK(one_line("\xed\xa0\x80") == "\\xed\\xa0\\x80");
+    CHECK(one_line("\xe2\x80") == "\\xe2\\x80");
+  }
+  SECTION("and stays as it is when it is shown again") {
+    const std::string once = one_line("\n\xff\u202e");
+    CHECK(one_line(once) == once);
+  }
+}

@@ -252,6 +252,11 @@ TEST_CASE("comments stand behind values and change nothing") {
         "b:\n"
         "  c: [x, y]                             # at b.c\n");
   CHECK(to_yaml(parse(written)) == to_yaml(root));
+  SECTION("whatever they hold") {
+    const std::string hostile = to_yaml(root, [](const Value&) { return "x\nforged: 1"; });
+    CHECK_THAT(hostile, Contains("# x\\nforged: 1\n"));
+    CHECK(to_yaml(parse(hostile)) == to_yaml(root));
+  }
 }
 
 TEST_CASE("flow YAML quotes what needs quotes") {
