@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "core/base/error.h"
+#include "core/base/limits.h"
 #include "core/config/yaml.h"
 
 namespace switchyard {
@@ -133,6 +134,8 @@ double Value::as_number() const {
     fail(shown() + " " + problem + allowed);
   const auto number = parse_double(*plain);
   if (!number) fail(shown() + " is not a number in the range of a double" + allowed);
+  if (std::abs(*number) > kMaxNumber)
+    fail(fmt::format("{} is beyond ±{}, the largest number of fp32", shown(), kMaxNumber));
   return *number;
 }
 

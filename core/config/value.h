@@ -43,7 +43,7 @@ struct Value {
   /// Decimal, with 1_000, 1e6 and 2.5e3 where the value is integral; refuses 010, 0x10, "5"
   /// and 1.5.
   int64_t as_integer() const;
-  /// Finite; the same spellings.
+  /// Finite, in fp32 too; the same spellings.
   double as_number() const;
   /// Any scalar, as written.
   std::string as_text() const;

@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <filesystem>
 #include <map>
 #include <numeric>
 
 #include "core/base/error.h"
+#include "core/base/limits.h"
 #include "core/config/fields.h"
 #include "core/config/forms.h"
 #include "core/config/layers.h"
@@ -27,6 +29,22 @@ void fill_defaults(TrainConfig& config, const Origins& origins, const std::strin
     config.optim.min_lr = std::min(config.optim.min_lr, config.optim.lr);
 }
 
+/// The values of a coefficient in our convention; ConfigError, beginning with the path of the term,
+/// where one is beyond the numbers that a model computes with.
+std::map<int64_t, double> converted(const BalanceOptions& term, const CoefficientFactor& factor,
+                                    const std::string& path) {
+  std::map<int64_t, double> pieces = term.coef.pieces();
+  for (auto& [step, coef] : pieces) {
+    const double theirs = coef;
+    coef *= factor.factor;
+    if (!(std::abs(coef) <= kMaxNumber))
+      throw ConfigError(
+          fmt::format("{}.coef: {} of {} × {} is {} here, beyond ±{}, the largest number of fp32",
+                      path, theirs, term.from, factor.formula, coef, kMaxNumber));
+  }
+  return pieces;
+}
+
 /// Coefficients written in another system's convention become ours, with both in the origin.
 std::vector<std::string> convert_coefficients(TrainConfig& config, Origins& origins) {
   std::vector<std::string> notes;
@@ -37,6 +55,7 @@ std::vector<std::string> convert_coefficients(TrainConfig& config, Origins& orig
     if (term.from == "switchyard") continue;
     const std::string path = fmt::format("moe.balance.{}", i);
     CoefficientFactor factor;
+    std::map<int64_t, double> pieces;
     with_marks(origins, [&] {
       factor = coefficient_factor(term.from, term.type, shape, path);
       if (factor.has_experts && !config.moe.layer_experts.empty())
@@ -44,9 +63,8 @@ std::vector<std::string> convert_coefficients(TrainConfig& config, Origins& orig
             "{}.from: {} depends on the number of experts ({}), which differs between layers "
             "(moe.num_experts); allowed: switchyard, or a system without E in its factor",
             path, term.from, factor.formula));
+      pieces = converted(term, factor, path);
     });
-    std::map<int64_t, double> pieces = term.coef.pieces();
-    for (auto& [step, coef] : pieces) coef *= factor.factor;
     const std::string theirs = fmt::format("{} of {} × {}", print_step_value(term.coef).shown(),
                                            term.from, factor.formula);
     term.coef = StepValue(std::move(pieces));

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/base/error.h"
+#include "core/base/limits.h"
 #include "core/checkpoint/strict_json.h"
 
 namespace switchyard {
@@ -51,6 +52,9 @@ double HfKeys::positive(const std::string& key) const {
   const json& value = get(key);
   if (!value.is_number() || !(value.get<double>() > 0) || !std::isfinite(value.get<double>()))
     fail(key, shown_json(value) + " is not a number above 0");
+  if (value.get<double>() > kMaxNumber)
+    fail(key,
+         fmt::format("{} is beyond {}, the largest number of fp32", shown_json(value), kMaxNumber));
   return value.get<double>();
 }
 

@@ -105,8 +105,8 @@ TEST_CASE("text is any scalar as written, but no list and no map") {
 }
 
 TEST_CASE("a number is written as the shortest text that reads back to the same bits") {
-  for (const double number : {0.1, 1.0 / 3.0, 3e-4, 1e-5, 1e-8, 1e20, 1e300, 5e-324, 123456789.123,
-                              0.0, -2.5, 10000.0, std::numeric_limits<double>::max()}) {
+  for (const double number : {0.1, 1.0 / 3.0, 3e-4, 1e-5, 1e-8, 1e20, 1e38, 5e-324, 123456789.123,
+                              0.0, -2.5, 10000.0, double{std::numeric_limits<float>::max()}}) {
     const Value value = Value::of_number(number);
     CAPTURE(value.scalar);
     CHECK(value.as_number() == number);
@@ -150,5 +150,17 @@ TEST_CASE("origins") {
     CHECK(origins.find("moe.router.type") == nullptr);
     CHECK(origins.find("moe.router.groups") == nullptr);
     CHECK(origins.find("moe.router_x") != nullptr);
+  }
+}
+
+TEST_CASE("a number that fp32 cannot hold is refused, it would be infinite in a model") {
+  CHECK(plain("3.4028235e38").as_number() == 3.4028235e38);
+  CHECK(plain("-3.4028235e38").as_number() == -3.4028235e38);
+  CHECK(static_cast<float>(plain("3.4028235e38").as_number()) == std::numeric_limits<float>::max());
+  for (const char* text : {"3.403e38", "-1e39", "1e300"}) {
+    CAPTURE(text);
+    CHECK_THAT(error_of([&] { plain(text).as_number(); }),
+               Contains(std::string("`") + text +
+                        "` is beyond ±3.4028235e+38, the largest number of fp32"));
   }
 }

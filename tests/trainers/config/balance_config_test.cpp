@@ -93,3 +93,17 @@ TEST_CASE("config show prints our coefficient, with theirs beside it, and reads 
   CHECK(again.load().config.moe.balance[0].coef.at(0) == loaded.config.moe.balance[0].coef.at(0));
   for (const std::string& note : again.load().notes) CHECK_THAT(note, !Contains("megatron"));
 }
+
+TEST_CASE("a coefficient that fp32 cannot hold is refused, as written and as converted") {
+  const std::string beyond = "beyond ±3.4028235e+38, the largest number of fp32";
+  CHECK_THAT(problem(with_term("{coef: 1e308, from: deepspeed}")),
+             Contains("`1e308` is " + beyond));
+  CHECK_THAT(problem(with_term("{coef: {0: 1, 5: 1e300}}")), Contains("`1e300` is " + beyond));
+  CHECK_THAT(
+      problem(with_term("{coef: 1e38, from: deepspeed}")),
+      Contains("small.yaml:1:50: moe.balance.0.coef: 1e+38 of deepspeed × L is 4e+38 here, " +
+               beyond));
+  CHECK_THAT(problem(with_term("{coef: {0: 1, 5: 1e38}, from: deepspeed}")),
+             Contains("moe.balance.0.coef: 1e+38 of deepspeed × L is 4e+38 here"));
+  CHECK(coef_of("{coef: 8e37, from: deepspeed}") == 3.2e38);
+}
