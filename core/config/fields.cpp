@@ -12,15 +12,19 @@ namespace {
 
 constexpr double kUnbounded = 1e300;
 
+std::string bound_text(const Field& field, double bound) {
+  return field.kind == Field::Kind::kInteger ? fmt::format("{:.0f}", bound)
+                                             : Value::of_number(bound).scalar;
+}
+
 /// " ≥ 1", " > 0 and < 1", "" without bounds.
 std::string bounds_text(const Field& field) {
   std::string text;
   if (field.lowest > -kUnbounded)
-    text +=
-        fmt::format(" {} {}", field.lowest_open ? ">" : "≥", Value::of_number(field.lowest).scalar);
+    text += fmt::format(" {} {}", field.lowest_open ? ">" : "≥", bound_text(field, field.lowest));
   if (field.highest < kUnbounded)
     text += fmt::format("{} {} {}", text.empty() ? "" : " and", field.highest_open ? "<" : "≤",
-                        Value::of_number(field.highest).scalar);
+                        bound_text(field, field.highest));
   return text;
 }
 

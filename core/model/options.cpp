@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/base/error.h"
+#include "core/base/limits.h"
 #include "core/config/fields.h"
 
 namespace switchyard {
@@ -31,22 +32,27 @@ void describe_attention(Fields& fields, ModelOptions& options) {
       .integer_or("q_lora_rank", options.q_lora_rank, "none",
                   "Width of the queries' latent; none = queries straight from the hidden state.")
       .at_least(1)
+      .at_most(kMaxWidth)
       .only_for(kLatent, "attention");
   fields.integer("kv_lora_rank", options.kv_lora_rank, "Width of the latent of keys and values.")
       .at_least(1)
+      .at_most(kMaxWidth)
       .only_for(kLatent, "attention");
   fields
       .integer("qk_nope_head_dim", options.qk_nope_head_dim,
                "Part of each head's query and key without position.")
       .at_least(1)
+      .at_most(kMaxWidth)
       .only_for(kLatent, "attention");
   fields
       .integer("qk_rope_head_dim", options.qk_rope_head_dim,
                "Part of each head's query and key that rotary positions turn; even.")
       .at_least(2)
+      .at_most(kMaxWidth)
       .only_for(kLatent, "attention");
   fields.integer("v_head_dim", options.v_head_dim, "Width of each head's value.")
       .at_least(1)
+      .at_most(kMaxWidth)
       .only_for(kLatent, "attention");
   fields
       .number_or("latent_norm_eps", options.latent_norm_eps, "auto",
@@ -66,35 +72,43 @@ void check_even(const char* key, int64_t width) {
 void describe(Fields& fields, ModelOptions& options) {
   fields.integer("num_layers", options.num_layers, "Decoder layers.")
       .at_least(1)
+      .at_most(kMaxLayers)
       .also_called({"n_layer", "n_layers", "num_hidden_layers", "depth", "layers"});
   fields.integer("hidden_dim", options.hidden_dim, "Width of the residual stream.")
       .at_least(1)
+      .at_most(kMaxWidth)
       .also_called({"hidden_size", "n_embd", "d_model", "dim", "embed_dim", "embedding_size",
                     "model_dim", "width"});
   fields.integer("num_heads", options.num_heads, "Query heads.")
       .at_least(1)
+      .at_most(kMaxHeads)
       .also_called({"n_head", "n_heads", "num_attention_heads", "nheads"});
   fields.integer("num_kv_heads", options.num_kv_heads, "Key and value heads; divides num_heads.")
       .at_least(1)
+      .at_most(kMaxHeads)
       .only_for(kGrouped, "attention")
       .also_called({"num_key_value_heads", "n_kv_heads", "n_kv_head", "num_query_groups"});
   fields.integer("head_dim", options.head_dim, "Width of each head; even.")
       .at_least(2)
+      .at_most(kMaxWidth)
       .only_for(kGrouped, "attention")
       .also_called({"kv_channels", "head_size", "d_head", "dim_head"});
   fields
       .integer("ffn_dim", options.ffn_dim,
                "Width of the feed-forward part of layers without experts.")
       .at_least(1)
+      .at_most(kMaxWidth)
       .also_called({"intermediate_size", "ffn_hidden_size", "d_ff", "inter_dim", "mlp_dim",
                     "n_inner", "ffn_hidden_dim"});
   fields
       .integer_or("vocab_size", options.vocab_size, "auto",
                   "Tokens of the vocabulary; auto = the data's.")
       .at_least(1)
+      .at_most(kMaxVocabulary)
       .also_called({"padded_vocab_size", "n_vocab", "vocabulary_size"});
   fields.integer("max_seq_len", options.max_seq_len, "Longest sequence.")
       .at_least(1)
+      .at_most(kMaxPositions)
       .also_called({"max_position_embeddings", "block_size", "n_positions", "n_ctx",
                     "context_length", "max_sequence_length"});
   fields.number("rope_theta", options.rope_theta, "Base of the rotary position embedding.")

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/base/error.h"
+#include "core/base/limits.h"
 #include "core/config/fields.h"
 #include "core/config/nearest.h"
 #include "core/moe/options/beside_options.h"
@@ -135,16 +136,18 @@ void check_capacity(const MoEOptions& o) {
         *capacity.factor, capacity.dynamic->min, capacity.dynamic->max));
 }
 
-const char* const kExpertForms = "integer ≥ 1 | [integer ≥ 1, ...], one for each MoE layer";
+const std::string kExpertForms = fmt::format(
+    "integer ≥ 1 and ≤ {0} | [integer ≥ 1 and ≤ {0}, ...], one for each MoE layer", kMaxExperts);
 
 void read_num_experts(const Value& value, MoEOptions& options) {
   options.layer_experts.clear();
   if (!value.is_list()) {
-    options.num_experts = read_count(value, 1);
+    options.num_experts = read_count(value, 1, kMaxExperts);
     return;
   }
   if (value.items.empty()) value.fail(fmt::format("the list is empty; allowed: {}", kExpertForms));
-  for (const Value& item : value.items) options.layer_experts.push_back(read_count(item, 1));
+  for (const Value& item : value.items)
+    options.layer_experts.push_back(read_count(item, 1, kMaxExperts));
   options.num_experts = options.layer_experts.front();
 }
 
@@ -156,6 +159,8 @@ Value print_num_experts(const MoEOptions& options) {
 }
 
 void describe_num_experts(Fields& fields, MoEOptions& options) {
+  const std::string count =
+      fmt::format(R"({{"type": "integer", "minimum": 1, "maximum": {}}})", kMaxExperts);
   fields
       .custom(
           "num_experts", kExpertForms,
@@ -164,8 +169,8 @@ void describe_num_experts(Fields& fields, MoEOptions& options) {
           "Routed experts of each MoE layer; shared, zero, copy and constant ones are not counted.")
       .also_called({"num_local_experts", "n_routed_experts", "moe_num_experts", "n_experts",
                     "n_expert", "num_moe_experts"})
-      .with_schema(R"({"anyOf": [{"type": "integer", "minimum": 1},
-          {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1}]})");
+      .with_schema(fmt::format(
+          R"({{"anyOf": [{0}, {{"type": "array", "items": {0}, "minItems": 1}}]}})", count));
 }
 
 }  // namespace
@@ -226,11 +231,13 @@ void describe(Fields& fields, MoEOptions& options) {
   describe_num_experts(fields, options);
   fields.integer("top_k", options.top_k, "Routed experts that each token goes to.")
       .at_least(1)
+      .at_most(kMaxExperts)
       .also_called({"num_experts_per_tok", "num_experts_per_token", "moe_router_topk",
                     "n_activated_experts", "moe_top_k", "n_expert_used", "num_selected_experts",
                     "experts_per_token"});
   fields.integer("expert_dim", options.expert_dim, "Width of each routed expert.")
       .at_least(1)
+      .at_most(kMaxWidth)
       .also_called({"moe_intermediate_size", "moe_ffn_hidden_size", "expert_ffn_hidden_size",
                     "moe_inter_dim", "moe_hidden_dim", "expert_hidden_size"});
   describe_beside(fields, options);
@@ -239,6 +246,7 @@ void describe(Fields& fields, MoEOptions& options) {
                   "Width that tokens are projected to before they travel to routed experts, which "
                   "work in it (LatentMoE); none = the model's.")
       .at_least(1)
+      .at_most(kMaxWidth)
       .also_called({"moe_latent_size", "latent_size"});
   fields.block("router", options.router, "Scores, selection and combine weights.")
       .also_called({"gating", "routing"});

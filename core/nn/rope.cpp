@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "core/base/error.h"
+#include "core/base/limits.h"
 #include "core/config/fields.h"
 #include "core/kernels/rotary.h"
 
@@ -69,6 +70,7 @@ void describe(Fields& fields, RopeScaling& options) {
       .integer_or("original_max_seq_len", options.original_max_seq_len, "auto",
                   "Longest sequence before; auto = max_seq_len.")
       .at_least(1)
+      .at_most(kMaxPositions)
       .only_for(longer)
       .also_called({"original_max_position_embeddings"});
   fields

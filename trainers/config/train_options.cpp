@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "core/base/limits.h"
 #include "core/config/fields.h"
 #include "core/config/nearest.h"
 
@@ -139,6 +140,7 @@ void describe(Fields& fields, TrainOptions& options) {
       .integer_or("sequence_length", options.sequence_length, "auto",
                   "Tokens of a training sequence; auto = model.max_seq_len.")
       .at_least(1)
+      .at_most(kMaxPositions)
       .also_called({"seq_len", "seq_length", "context_size"});
   fields
       .choice("precision", options.precision, {"fp32", "fp64", "bf16"},

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "core/base/limits.h"
 #include "core/checkpoint/strict_json.h"
 #include "core/config/fields.h"
 #include "trainers/import/hf_rope.h"
@@ -13,11 +14,10 @@
 namespace switchyard {
 namespace {
 
-// Far above any model, and small enough that what follows from them ends soon and fits in memory.
-constexpr int64_t kMaxLayers = 10'000;
-constexpr int64_t kMaxExperts = 100'000;
+constexpr HfRange kWidths{1, kMaxWidth}, kHeads{1, kMaxHeads};
+
+// Each has tensors of its own in the files.
 constexpr int64_t kMaxExpertsOfAllLayers = 200'000;
-constexpr int64_t kMaxPositions = int64_t{1} << 24;
 
 // transformers builds the norms of latents without config.rms_norm_eps.
 constexpr double kLatentNormEps = 1e-6;
@@ -146,9 +146,9 @@ void read_common(const Filling& fill, const Absent& absent) {
   check_common(keys);
   keys.ignore(kNeutral);
   fill.integer("model.num_layers", model.num_layers, "num_hidden_layers", {1, kMaxLayers});
-  fill.integer("model.hidden_dim", model.hidden_dim, "hidden_size");
-  fill.integer("model.num_heads", model.num_heads, "num_attention_heads");
-  fill.integer("model.ffn_dim", model.ffn_dim, "intermediate_size");
+  fill.integer("model.hidden_dim", model.hidden_dim, "hidden_size", kWidths);
+  fill.integer("model.num_heads", model.num_heads, "num_attention_heads", kHeads);
+  fill.integer("model.ffn_dim", model.ffn_dim, "intermediate_size", kWidths);
   model.vocab_size = keys.integer("vocab_size");
   fill.came("model.vocab_size", "vocab_size");
   fill.integer("model.max_seq_len", model.max_seq_len, "max_position_embeddings",
@@ -166,13 +166,14 @@ void read_heads(const Filling& fill, const Absent& absent) {
   model.num_kv_heads = keys.is_there("num_key_value_heads") || absent.kv_heads == 0
                            ? model.num_heads
                            : absent.kv_heads;
-  if (keys.has("num_key_value_heads")) model.num_kv_heads = keys.integer("num_key_value_heads");
+  if (keys.has("num_key_value_heads"))
+    model.num_kv_heads = keys.integer("num_key_value_heads", kHeads);
   fill.came("model.num_kv_heads", "num_key_value_heads");
   if (!keys.has("head_dim") && model.hidden_dim % model.num_heads != 0)
     keys.fail("num_attention_heads",
               fmt::format("{} does not divide hidden_size {}", model.num_heads, model.hidden_dim));
   model.head_dim =
-      keys.has("head_dim") ? keys.integer("head_dim") : model.hidden_dim / model.num_heads;
+      keys.has("head_dim") ? keys.integer("head_dim", kWidths) : model.hidden_dim / model.num_heads;
   fill.came("model.head_dim", "head_dim");
 }
 
@@ -193,7 +194,7 @@ void read_experts(const Filling& fill, const std::string& width) {
       fill.keys.name_of({"num_experts", "num_local_experts", "n_routed_experts"});
   fill.integer("moe.num_experts", moe.num_experts, key, {1, kMaxExperts});
   fill.integer("moe.top_k", moe.top_k, "num_experts_per_tok", {1, kMaxExperts});
-  fill.integer("moe.expert_dim", moe.expert_dim, width);
+  fill.integer("moe.expert_dim", moe.expert_dim, width, kWidths);
   moe.balance.clear();
   fill.origin("moe.balance", "no balance terms are imported");
   const int64_t layers = moe.layers.count_before(fill.model.num_layers);
@@ -274,7 +275,7 @@ void read_qwen2_moe(const Filling& fill) {
   read_qwen_moe(fill, {1e-6, 1e4, 16});
   fill.flag("model.attention_bias", fill.model.attention_bias, "qkv_bias", true);
   fill.moe.shared_experts = 1;
-  fill.moe.shared_dim = fill.keys.integer("shared_expert_intermediate_size");
+  fill.moe.shared_dim = fill.keys.integer("shared_expert_intermediate_size", kWidths);
   fill.moe.shared_gate = true;
   fill.of_family("moe.shared_experts");
   fill.came("moe.shared_dim", "shared_expert_intermediate_size");
@@ -297,13 +298,13 @@ void read_latent_attention(const Filling& fill) {
   model.attention = "mla";
   fill.of_family("model.attention");
   if (keys.has("q_lora_rank") || !keys.is_there("q_lora_rank")) {
-    model.q_lora_rank = keys.integer_or("q_lora_rank", 1536);
+    model.q_lora_rank = keys.integer_or("q_lora_rank", 1536, kWidths);
     fill.came("model.q_lora_rank", "q_lora_rank");
   }
-  fill.integer("model.kv_lora_rank", model.kv_lora_rank, "kv_lora_rank");
-  fill.integer("model.qk_nope_head_dim", model.qk_nope_head_dim, "qk_nope_head_dim");
-  fill.integer("model.qk_rope_head_dim", model.qk_rope_head_dim, "qk_rope_head_dim");
-  fill.integer("model.v_head_dim", model.v_head_dim, "v_head_dim");
+  fill.integer("model.kv_lora_rank", model.kv_lora_rank, "kv_lora_rank", kWidths);
+  fill.integer("model.qk_nope_head_dim", model.qk_nope_head_dim, "qk_nope_head_dim", kWidths);
+  fill.integer("model.qk_rope_head_dim", model.qk_rope_head_dim, "qk_rope_head_dim", kWidths);
+  fill.integer("model.v_head_dim", model.v_head_dim, "v_head_dim", kWidths);
   if (model.norm_eps != kLatentNormEps) {
     model.latent_norm_eps = kLatentNormEps;
     fill.of_family("model.latent_norm_eps");

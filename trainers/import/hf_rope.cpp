@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "core/base/limits.h"
+
 namespace switchyard {
 namespace {
 
@@ -11,7 +13,7 @@ int64_t original_length(const HfKeys& keys, const HfKeys& rope, int64_t otherwis
   rope.ignore({kOriginal});
   // Above the block it wins.
   for (const HfKeys* place : {&keys, &rope})
-    if (place->has(kOriginal)) return place->integer(kOriginal);
+    if (place->has(kOriginal)) return place->integer(kOriginal, {1, kMaxPositions});
   return otherwise;
 }
 

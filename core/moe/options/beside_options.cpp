@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/base/error.h"
+#include "core/base/limits.h"
 #include "core/config/fields.h"
 #include "core/moe/options.h"
 
@@ -11,12 +12,14 @@ namespace switchyard {
 void describe_beside(Fields& fields, MoEOptions& options) {
   fields.integer("shared_experts", options.shared_experts, "Experts that every token goes to.")
       .at_least(0)
+      .at_most(kMaxExperts)
       .also_called({"n_shared_experts", "num_shared_experts", "num_shared_expert"});
   fields
       .integer_or("shared_dim", options.shared_dim, "auto",
                   "Width of all shared experts together; auto = expert_dim × shared_experts, or "
                   "expert_dim with residual.")
       .at_least(1)
+      .at_most(kMaxWidth)
       .also_called({"shared_expert_intermediate_size", "moe_shared_expert_intermediate_size"});
   fields
       .flag("shared_gate", options.shared_gate,
@@ -30,17 +33,20 @@ void describe_beside(Fields& fields, MoEOptions& options) {
   fields
       .integer("zero_experts", options.zero_experts,
                "Experts with output 0, routed to like the others and numbered after them (MoE++).")
-      .at_least(0);
+      .at_least(0)
+      .at_most(kMaxExperts);
   fields
       .integer("copy_experts", options.copy_experts,
                "Experts whose output is their input, numbered after the zero experts (MoE++).")
-      .at_least(0);
+      .at_least(0)
+      .at_most(kMaxExperts);
   fields
       .integer(
           "constant_experts", options.constant_experts,
           "Experts that mix their input with a learned vector, numbered after the copy experts "
           "(MoE++).")
-      .at_least(0);
+      .at_least(0)
+      .at_most(kMaxExperts);
   fields
       .number("zero_compute_weight", options.zero_compute_weight,
               "τ of MoE++: load_balance counts zero, copy and constant experts by it, and an even "

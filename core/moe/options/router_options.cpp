@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include "core/base/limits.h"
 #include "core/config/fields.h"
 #include "core/config/nearest.h"
 #include "core/moe/options/read_count.h"
 
 namespace switchyard {
 namespace {
+
+constexpr int64_t kMaxRounds = 1'000;
 
 const char* const kPoolForms = "micro_batch | sequence | {tokens: n}";
 
@@ -39,10 +42,13 @@ const std::vector<std::string> kLearned = {
     "deepseek_moe", "deepseek_v2", "deepseek_v3", "expert_choice", "base",
     "sinkhorn",     "relu",        "gumbel",      "soft",          "hierarchical"};
 
+// Their product is a number of experts, and fits into 64 bits.
+const std::string kPairForm = fmt::format("list of 2 integers ≥ 1 and ≤ {}", kMaxExperts);
+
 void read_pair(const Value& value, std::vector<int64_t>& target) {
   if (!value.is_list() || value.items.size() != 2)
-    value.fail(fmt::format("{} is not a list of 2 integers ≥ 1", value.shown()));
-  target = {read_count(value.items[0], 1), read_count(value.items[1], 1)};
+    value.fail(fmt::format("{} is not a {}", value.shown(), kPairForm));
+  target = {read_count(value.items[0], 1, kMaxExperts), read_count(value.items[1], 1, kMaxExperts)};
 }
 
 Value print_pair(const std::vector<int64_t>& pair) {
@@ -55,12 +61,12 @@ void describe_pair(Fields& fields, const std::string& key, std::vector<int64_t>&
                    const std::string& help) {
   fields
       .custom(
-          key, "list of 2 integers ≥ 1",
-          [&target](const Value& value) { read_pair(value, target); },
+          key, kPairForm, [&target](const Value& value) { read_pair(value, target); },
           [&target] { return print_pair(target); }, help)
       .only_for({"hierarchical"})
-      .with_schema(
-          R"({"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2})");
+      .with_schema(fmt::format(
+          R"({{"type": "array", "items": {{"type": "integer", "minimum": 1, "maximum": {}}}, "minItems": 2, "maxItems": 2}})",
+          kMaxExperts));
 }
 
 // Keys of all learned routers, and of those that are no plain top-k.
@@ -90,6 +96,7 @@ void describe_others(Fields& fields, RouterOptions& options) {
       .also_called({"tau"});
   fields.integer("rounds", options.rounds, "Rounds of scaling rows and columns.")
       .at_least(1)
+      .at_most(kMaxRounds)
       .only_for({"sinkhorn"});
   fields
       .custom(

@@ -123,6 +123,20 @@ TEST_CASE("bounds are checked, open and closed") {
   SECTION("and a refused value leaves the old one") {
     CHECK(toy.options.count == 100);
   }
+  SECTION("so are those of fp32, for every form of a number") {
+    const std::string beyond = "is beyond ±3.4028235e+38, the largest number of fp32";
+    CHECK_THAT(toy.problem("factor", "1e39"), Contains("`1e39` " + beyond));
+    CHECK_THAT(toy.problem("rate", "1e39"), Contains(beyond));
+    CHECK_THAT(toy.problem("betas", "[0.9, 1e300]"), Contains("betas.1: `1e300` " + beyond));
+    CHECK_THAT(toy.problem("decay", "1e39"), Contains(beyond));
+    CHECK_THAT(toy.problem("decay", "{0: 1, 5: -1e39}"), Contains("decay.5: `-1e39` " + beyond));
+    CHECK(toy.problem("factor", "3.4028235e38").empty());
+  }
+  SECTION("and a bound of integers is shown as one") {
+    Fields fields;
+    int64_t count = 0;
+    CHECK(fields.integer("count", count, "").at_most(100'000).type_text() == "integer ≤ 100000");
+  }
 }
 
 TEST_CASE("lists are checked entry by entry") {

@@ -297,6 +297,13 @@ TEST_CASE("a config with more of something than any model has is refused at once
     refuses("mixtral", "num_experts_per_tok", huge);
     refuses("deepseek_v3", "n_shared_experts", huge);
   }
+  // What a config of ours could not hold.
+  for (const char* key : {"hidden_size", "intermediate_size", "num_attention_heads", "v_head_dim",
+                          "kv_lora_rank", "q_lora_rank", "moe_intermediate_size"})
+    refuses("deepseek_v3", key, 2'000'000);
+  refuses("llama", "head_dim", 2'000'000);
+  CHECK_THAT(config_problem("llama", "rms_norm_eps", 1e39),
+             Contains("rms_norm_eps: 1e+39 is beyond 3.4028235e+38, the largest number of fp32"));
   for (const json& huge : {json(1'000'000'000'000), json(INT64_MAX), json(UINT64_MAX)})
     for (const char* key : {"num_nextn_predict_layers", "hidden_size", "vocab_size",
                             "num_attention_heads", "v_head_dim", "first_k_dense_replace"})
