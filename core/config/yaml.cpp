@@ -244,6 +244,9 @@ Value read_yaml_file(const std::string& path) {
   if (!std::filesystem::exists(status)) throw ConfigError(path + ": no such file");
   if (std::filesystem::is_directory(status))
     throw ConfigError(path + ": is a folder; a config is a YAML file");
+  // Reading a pipe would wait for its writer, on each rank for one of its own.
+  if (!std::filesystem::is_regular_file(status))
+    throw ConfigError(path + ": is a device, pipe or socket; a config is a YAML file");
   const uintmax_t size = std::filesystem::file_size(path, error);
   if (!error && size > kLargestFile)
     throw ConfigError(fmt::format("{}: {} bytes are too many for a config; at most {}", path, size,

@@ -13,7 +13,7 @@ namespace switchyard {
 /// A document without content is a null value.
 Value parse_yaml(const std::string& text, const std::string& source_name);
 
-/// The same for a file. A missing, unreadable or empty file throws ConfigError.
+/// The same for a file. A missing, unreadable or empty one, or what is no file, throws ConfigError.
 Value read_yaml_file(const std::string& path);
 
 /// The value of a command-line override, `[1, 2]` or `{every: 2}` or `1e-2`: every node carries

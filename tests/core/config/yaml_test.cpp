@@ -1,6 +1,7 @@
 #include "core/config/yaml.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <catch2/catch.hpp>
 
@@ -209,6 +210,18 @@ TEST_CASE("files") {
   }
   SECTION("that are folders are refused") {
     CHECK_THAT(error_of([&] { read_yaml_file(folder.path()); }), Contains("is a folder"));
+  }
+  SECTION("that are no files are refused, pipes without a wait for their writer") {
+    REQUIRE(mkfifo(folder.path("pipe").c_str(), 0600) == 0);
+    CHECK_THAT(error_of([&] { read_yaml_file(folder.path("pipe")); }),
+               Contains("pipe: is a device, pipe or socket; a config is a YAML file"));
+    std::filesystem::create_symlink("pipe", folder.path("link"));
+    CHECK_THAT(error_of([&] { read_yaml_file(folder.path("link")); }), Contains("is a device"));
+  }
+  SECTION("that are links to files are read") {
+    folder.write("x.yaml", "a: 1\n");
+    std::filesystem::create_symlink("x.yaml", folder.path("link.yaml"));
+    CHECK(read_yaml_file(folder.path("link.yaml")).find("a")->as_integer() == 1);
   }
   SECTION("without content are refused") {
     for (const char* text : {"", "# nothing\n", "---\n", "~\n"})
