@@ -65,7 +65,8 @@ class LoadBalanceTerm final : public OptionTerm {
   at::Tensor chosen_TE(const RoutingDecision& decision) const {
     at::Tensor ids_TK = decision.expert_ids_TK;
     if (options_.count == "unbiased") {
-      ids_TK = select_top_k(decision.scores_TE.detach(), top_k_);
+      const int64_t E = decision.scores_TE.size(1);  // soft may have a larger K
+      ids_TK = select_top_k(decision.scores_TE.detach(), std::min(top_k_, E));
     }
     if (options_.first_choice) ids_TK = ids_TK.narrow(1, 0, 1);
     return selected_TE(ids_TK, decision.probs_TE.size(1));

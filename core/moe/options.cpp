@@ -16,6 +16,7 @@ namespace switchyard {
 namespace {
 
 void check_top_k(const MoEOptions& o) {
+  if (o.router.type == "soft") return;  // sends every token to all experts
   if (o.top_k > o.num_experts)
     throw ConfigError(
         fmt::format("moe.top_k: {} is above moe.num_experts: {}", o.top_k, o.num_experts));
@@ -35,7 +36,8 @@ void check_top_k(const MoEOptions& o) {
                     by_key ? "normalize: false, or top_k ≥ 2"
                            : "top_k ≥ 2, or a router without normalisation such as switch"));
   }
-  if (o.capacity.renormalize)
+  // Where columns are not fixed, top_k is a mean: a token may keep several experts.
+  if (o.capacity.renormalize && traits.fixed_columns)
     throw ConfigError(
         "moe.capacity.renormalize: true with moe.top_k: 1 gives the kept expert the constant "
         "weight 1 "
@@ -57,7 +59,7 @@ void check_groups(const MoEOptions& o) {
     throw ConfigError(
         fmt::format("moe.router.kept_groups: {} is above moe.router.groups: {}", kept, groups));
   const int64_t reachable = kept * (o.num_experts / groups);
-  if (o.top_k > reachable)
+  if (o.top_k > reachable && type != "soft")
     throw ConfigError(
         fmt::format("moe.top_k: {} is above the {} experts in moe.router.kept_groups: {} of "
                     "moe.router.groups: {}",

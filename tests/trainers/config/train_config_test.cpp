@@ -200,6 +200,12 @@ TEST_CASE("combinations that cannot work name both keys and their place") {
     CHECK(moe("top_k: 1, router: {type: deepseek_moe}").empty());
     CHECK(moe("top_k: 1, router: {type: switch}").empty());
   }
+  SECTION("but not where top_k is no number of columns") {
+    CHECK(moe("top_k: 1, router: {type: relu}, capacity: {factor: 1, renormalize: true}").empty());
+    CHECK(moe("num_experts: 4, top_k: 5, router: {type: soft}").empty());
+    CHECK_THAT(moe("num_experts: 4, top_k: 5, router: {type: relu}"),
+               Contains("moe.top_k: 5 is above moe.num_experts: 4"));
+  }
   SECTION("groups") {
     CHECK_THAT(moe("router: {groups: 3}"),
                Contains("moe.router.groups: 3 does not divide moe.num_experts: 16"));
