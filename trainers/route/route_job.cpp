@@ -36,12 +36,27 @@ int64_t vocab_size_of(const TrainConfig& config) {
   return data.content_tokens + (data.variant == "latent" ? 0 : data.num_domains);
 }
 
-void check_out(const RouteJob& job) {
+// The file to write: behind a link, what it points to, so that the link stays one. A device or pipe
+// would be replaced by a file of its name.
+std::string target_of(const std::string& out) {
+  std::error_code ignored;
+  const fs::file_status there = fs::status(out, ignored);
+  const bool is_link = fs::is_symlink(fs::symlink_status(out, ignored));
+  const auto refuse = [&](const char* what) {
+    throw ConfigError(fmt::format("--out: {} is {}; allowed: a file", out, what));
+  };
+  if (fs::is_directory(there)) refuse("a folder");
+  if (is_link && !fs::exists(there)) refuse("a link to nothing");
+  if (fs::exists(there) && !fs::is_regular_file(there)) refuse("a device, pipe or socket");
+  return is_link ? fs::canonical(out).string() : out;
+}
+
+// Returns the file to write.
+std::string check_out(const RouteJob& job) {
   const fs::path out(job.out), folder = out.parent_path();
   std::error_code ignored;
   if (out.empty()) throw ConfigError("--out: is empty; allowed: the name of a file");
-  if (fs::is_directory(out, ignored))
-    throw ConfigError(fmt::format("--out: {} is a folder; allowed: a file", job.out));
+  const std::string target = target_of(job.out);
   if (!folder.empty() && !fs::is_directory(folder, ignored))
     throw ConfigError(fmt::format("--out: there is no folder {}", folder.string()));
   const auto check_other = [&](const std::string& input, const char* meaning) {
@@ -52,6 +67,7 @@ void check_out(const RouteJob& job) {
   check_other(job.scores, "the scores");
   for (const Value& layer : read_config_layers(job.config, job.shipped_dir))
     check_other(layer.mark.source, "a config");
+  return target;
 }
 
 void check_experts(const MoEOptions& moe) {
@@ -143,7 +159,7 @@ StateList tensors_of(const RouteShare& whole, const Scores& scores) {
 RouteReport run_route(const RouteJob& job) {
   const LoadedConfig loaded = load_config(job.config, job.overrides, job.shipped_dir);
   const TrainConfig& config = loaded.config;
-  check_out(job);
+  const std::string out = check_out(job);
   check_experts(config.moe);
   check_terms(config.moe);
   SystemFileOps files;
@@ -163,7 +179,7 @@ RouteReport run_route(const RouteJob& job) {
   });
   RouteReport report{metrics_json(whole, config.moe, scores, plan.settings().sequence_length),
                      loaded.notes};
-  replace_safetensors(files, job.out, tensors_of(whole, scores));
+  replace_safetensors(files, out, tensors_of(whole, scores));
   return report;
 }
 

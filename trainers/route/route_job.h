@@ -12,7 +12,7 @@ namespace switchyard {
 struct RouteJob {
   std::string scores;  ///< a safetensors file, see read_scores()
   std::string config;  ///< of which the `moe` block counts
-  std::string out;     ///< a safetensors file, replaced if it is there
+  std::string out;     ///< a safetensors file, replaced if it is there, behind a link too
   std::vector<std::string> overrides;
   std::string shipped_dir;                 ///< of shipped configs
   bool training = false;                   ///< `factor` and random choices

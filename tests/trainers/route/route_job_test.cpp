@@ -1,7 +1,9 @@
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 
 #include "core/base/error.h"
@@ -102,6 +104,56 @@ TEST_CASE("the output replaces neither the scores nor a file of the config, unde
   folder.job.out = folder.temp.path("link");
   std::filesystem::create_hard_link(folder.job.scores, folder.job.out);
   CHECK_THAT(problem(folder), Contains("link is the scores file; allowed: another file"));
+}
+
+TEST_CASE("the output replaces files alone, and those behind links in their own place") {
+  RouteFolder folder;
+  folder.write_moe(kTopTwo);
+  folder.write_scores({{"logits", torch::zeros({3, 4})}});
+  const auto out = [&](const std::string& name) { return folder.job.out = folder.temp.path(name); };
+  namespace fs = std::filesystem;
+
+  SECTION("a pipe stays, also behind a link") {
+    REQUIRE(mkfifo(out("pipe").c_str(), 0600) == 0);
+    CHECK_THAT(problem(folder), Contains("pipe is a device, pipe or socket; allowed: a file"));
+    fs::create_symlink("pipe", out("link"));
+    CHECK_THAT(problem(folder), Contains("link is a device, pipe or socket; allowed: a file"));
+    CHECK(fs::is_fifo(folder.temp.path("pipe")));
+    CHECK(fs::is_symlink(folder.temp.path("link")));
+  }
+  SECTION("a link to nothing, or to itself, is none") {
+    fs::create_symlink("none", out("link"));
+    CHECK_THAT(problem(folder), Contains("link is a link to nothing; allowed: a file"));
+    CHECK_FALSE(fs::exists(folder.temp.path("none")));
+    fs::create_symlink("loop", out("loop"));
+    CHECK_THAT(problem(folder), Contains("loop is a link to nothing; allowed: a file"));
+  }
+  SECTION("a link stays one") {
+    const std::string target = folder.temp.write("there/routed", "old");
+    fs::create_symlink("there/routed", out("link"));
+    CHECK(folder.route().tensors.count("expert_ids") == 1);
+    CHECK(fs::is_symlink(folder.temp.path("link")));
+    CHECK_FALSE(fs::is_symlink(target));
+    CHECK(folder.temp.read("there/routed") != "old");
+    CHECK(std::distance(fs::directory_iterator(folder.temp.path("there")), {}) == 1);
+  }
+}
+
+TEST_CASE("soft reads no top_k, and relu's is a mean") {
+  RouteFolder folder;
+  folder.write_scores({{"logits", torch::tensor({{1.0, 3.0, -1.0, -2.0}})}});
+  folder.write_moe(
+      "{num_experts: 4, top_k: 9, router: {type: soft}, "
+      "balance: [{type: load_balance, count: unbiased}]}");
+  CHECK(folder.route().tensors.at("expert_ids").size(1) == 4);
+
+  folder.job.training = true;
+  folder.write_moe(
+      "{num_experts: 4, top_k: 1, router: {type: relu}, balance: [], "
+      "capacity: {factor: 2, renormalize: true}}");
+  const auto weights = folder.route().tensors.at("weights").to(torch::kDouble);
+  CHECK(weights.max().item<double>() == Approx(0.75));
+  CHECK(weights.sum().item<double>() == Approx(1.0));
 }
 
 TEST_CASE("there are as many columns as any token has experts") {
