@@ -1,3 +1,5 @@
+#include <sys/stat.h>
+
 #include <catch2/catch.hpp>
 
 #include <algorithm>
@@ -78,6 +80,12 @@ std::vector<BadInput> config_inputs() {
       yaml("one expert per token with normalised weights",
            "moe: {top_k: 1, router: {normalize: true}}\n"),
       yaml("text that is no YAML", "moe: {top_k: 2\n"),
+      yaml("a key that would forge a second line", "moe: {\"num\\nerror: [x] \\e[31m\": 4}\n"),
+      yaml("a number that fp32 cannot hold", "moe: {bias: {type: sign, rate: 1e39}}\n"),
+      yaml("a coefficient that fp32 cannot hold here",
+           "moe: {balance: [{type: load_balance, coef: 1e38, from: deepspeed}]}\n"),
+      yaml("a model of too many layers", "model: {num_layers: 1e9}\n"),
+      yaml("a list with too many experts", "moe: {num_experts: [16, 16, 1e12, 16]}\n"),
       override_of("an unknown key on the command line", 0, {"optim.learning_rate=1e-3"}),
       override_of("a micro-batch smaller than the ranks", 4,
                   {"train.micro_sequences=2", "train.sequences_per_step=2"}),
@@ -88,6 +96,20 @@ std::vector<BadInput> config_inputs() {
       {"a config file that is not there", 2, 2,
        [](const TempFolder& temp) {
          return Words{"train", temp.path("none.yaml")};
+       }},
+      {"a config that is a pipe", 2, 2,
+       [](const TempFolder& temp) {
+         const std::string path = temp.path("my.yaml");
+         REQUIRE(mkfifo(path.c_str(), 0600) == 0);
+         return Words{"train", path};
+       }},
+      {"a path that would forge a second line", 2, 2,
+       [](const TempFolder& temp) {
+         return Words{"train", temp.path("a\nerror: [x] \u202e.yaml")};
+       }},
+      {"an argument that would forge one", 2, 0,
+       [](const TempFolder&) {
+         return Words{"config", "check", "a.yaml", "--b\nerror: [x] boo"};
        }},
       {"an unknown command", 2, 2, [](const TempFolder&) { return Words{"trian"}; }},
   };

@@ -1,3 +1,5 @@
+#include <sys/stat.h>
+
 #include "tests/support/bad_input.h"
 
 namespace switchyard::test {
@@ -42,6 +44,16 @@ BadInput route(const std::string& name, const Route& with) {
             words.insert(words.end(), with.more.begin(), with.more.end());
             return words;
           }};
+}
+
+/// The output has a name at which `make` has made something.
+BadInput route_to(const std::string& name, const std::function<void(const std::string&)>& make) {
+  BadInput input = route(name, {.out = "o"});
+  input.arguments = [make, arguments = input.arguments](const TempFolder& temp) {
+    make(temp.path("o"));
+    return arguments(temp);
+  };
+  return input;
 }
 
 BadInput logits_of(const std::string& name, const std::string& dtype_and_shape, size_t size) {
@@ -126,6 +138,10 @@ std::vector<BadInput> argument_inputs() {
       route("an output in a folder that is not there", {.out = "none/o"}),
       route("an output in place of the scores", {.out = "s.safetensors"}),
       route("an output in place of the config", {.out = "my.yaml"}),
+      route_to("an output in place of a pipe",
+               [](const std::string& out) { REQUIRE(mkfifo(out.c_str(), 0600) == 0); }),
+      route_to("an output behind a link to nothing",
+               [](const std::string& out) { std::filesystem::create_symlink("none", out); }),
   };
 }
 
