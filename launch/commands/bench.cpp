@@ -12,6 +12,7 @@ struct Arguments {
 };
 
 ExitCode run(const Arguments& arguments, Communicator& world, c10::Device device) {
+  check_output(world, "--json", arguments.json);
   const Throughput result =
       bench_end_to_end(arguments.form, arguments.precision, arguments.steps, world, device);
   if (world.rank() != 0) return ExitCode::kDone;

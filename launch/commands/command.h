@@ -43,6 +43,10 @@ ExitCode with_world(const WorldRequest& request, const WorldBody& body);
 /// Prints "error: ..." for the exception in flight, as one line, and returns its exit code.
 ExitCode report_error();
 
+/// Collective. Refuses a file that cannot be written after the work, where that shows before: a
+/// folder, or a name in none. `path` may be empty: no file is wanted.
+void check_output(Communicator& world, const std::string& option, const std::string& path);
+
 /// Options of a command that takes overrides: `key.path=value` after the other arguments.
 void add_overrides(CLI::App& command, std::vector<std::string>& overrides);
 

@@ -35,6 +35,7 @@ WorldRequest request_of(const std::vector<std::string>& overrides) {
 ExitCode run(const Arguments& arguments, Communicator& world, c10::Device device) {
   EvalJob job = arguments.job;
   job.device = device;
+  check_output(world, "--json", arguments.json);
   const EvalResult result = run_eval(job, world);
   if (world.rank() != 0) return ExitCode::kDone;
   for (const std::string& notice : result.notices) fmt::print(stderr, "{}\n", one_line(notice));

@@ -3,12 +3,14 @@
 
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <new>
 #include <thread>
 
 #include "core/config/nearest.h"
 #include "launch/commands/command.h"
 #include "launch/device.h"
+#include "parallel/checkpoint/together.h"
 #include "parallel/comm/factory.h"
 #include "parallel/comm/mpi.h"
 
@@ -40,6 +42,17 @@ bool is_out_of_memory(const std::exception& error) {
 
 void add_overrides(CLI::App& command, std::vector<std::string>& overrides) {
   command.add_option("overrides", overrides, "key.path=value, as in the config");
+}
+
+void check_output(Communicator& world, const std::string& option, const std::string& path) {
+  run_on_first(world, [&] {
+    const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+    std::error_code ignored;
+    if (std::filesystem::is_directory(path, ignored))
+      throw ConfigError(fmt::format("{}: {} is a folder; allowed: a file", option, path));
+    if (!folder.empty() && !std::filesystem::is_directory(folder, ignored))
+      throw ConfigError(fmt::format("{}: there is no folder {}", option, folder.string()));
+  });
 }
 
 ExitCode report_error() {

@@ -66,6 +66,16 @@ TEST_CASE("eval takes a run of any expert axis on any number of ranks") {
     CHECK(json.at("sequences") == 1 + 6);  // windows of 32 tokens and a target
     CHECK(json.at("tokens") == 7 * 32);
   }
+  SECTION("a file that cannot be written is refused before the work") {
+    for (const auto& [path, problem] : std::vector<std::pair<std::string, std::string>>{
+             {temp.path("none/eval.json"), "--json: there is no folder " + temp.path("none")},
+             {temp.path("run"), "--json: " + temp.path("run") + " is a folder; allowed: a file"}}) {
+      const auto outcome = eval(temp, 0, {"--json", path});
+      CHECK(outcome.code == 2);
+      CHECK(outcome.err == "error: [config] " + problem + "\n");
+      CHECK(outcome.out.empty());
+    }
+  }
   SECTION("what the model or the machine cannot do is one line, exit 2") {
     for (const auto& [override_, problem] : std::vector<std::pair<std::string, std::string>>{
              {"run.device=cuda", "run.device: cuda, but LibTorch sees no usable GPU"},
