@@ -191,6 +191,10 @@ TEST_CASE("rotary scalings are read as transformers reads them") {
     CHECK_THAT(problem(R"({"type": "llama3", "factor": 8, "low_freq_factor": 4,
                            "high_freq_factor": 4})"),
                Contains("model.rope_scaling.high_freq_factor: 4 is not above low_freq_factor: 4"));
+    CHECK_THAT(problem(R"({"type": "yarn", "factor": 4,
+                           "original_max_position_embeddings": 16777217})"),
+               Contains("original_max_position_embeddings: 16777217 is not an integer from 1 to "
+                        "16777216"));
     CHECK_THAT(problem(R"({"type": "yarn", "factor": 4, "mscale": -1})"),
                Contains("rope_parameters.mscale: -1 is not a number above 0"));
     CHECK_THAT(problem(R"({"type": "linear", "factor": 2, "mscale_all_dim": 1})"),
